@@ -1,0 +1,9 @@
+"""Declares the one Django app of the site: echo and feed live in it together."""
+
+from django.apps import AppConfig
+
+
+class EchoConfig(AppConfig):
+    name = "echo"
+    verbose_name = "wsdemo"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -1,0 +1,115 @@
+"""What is answered before a WebSocket is open: who may come in, and how others are refused.
+
+Knows ASGI and no consumer; the echo, the feed and the routing use it.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from channels.security.websocket import OriginValidator
+from django.conf import settings
+
+from echo.protocol import error_body, redacted
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+async def refuse(send: Any, status: int, detail: str) -> None:
+    """Answers a handshake with an HTTP status and the reason as JSON, instead of a socket.
+
+    Uses ASGI's ``websocket.http.response`` extension, which both servers have.
+    """
+    body = json.dumps(error_body(status, detail), ensure_ascii=False).encode()
+    await send(
+        {
+            "type": "websocket.http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", b"application/json; charset=utf-8"),
+                (b"content-length", str(len(body)).encode()),
+                (b"cache-control", b"no-store"),
+            ],
+        }
+    )
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+async def not_found(scope: Any, receive: Any, send: Any) -> None:
+    """The last route: an unknown WebSocket path is refused with 404."""
+    await refuse(send, 404, f"no WebSocket endpoint at {scope['path']}; see /echo")
+
+
+def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+    """The first value of a header, or None."""
+    return next((value.decode("latin-1") for key, value in headers if key == name), None)
+
+
+def describe(scope: Any) -> dict[str, Any]:
+    """What the server saw of a handshake: secrets are redacted, addresses are host:port."""
+    headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]
+    query = scope["query_string"].decode("latin-1")
+    host = header(scope["headers"], b"host")
+    return {
+        "url": f"{scope['scheme']}://{host}{scope['path']}{'?' * bool(query)}{query}",
+        "args": dict(parse_qsl(query, keep_blank_values=True)),
+        "headers": redacted(headers),
+        "origin": header(scope["headers"], b"origin"),
+        "subprotocols": list(scope["subprotocols"]),
+        "client": address(scope["client"]),
+        "server": address(scope["server"]),
+    }
+
+
+def address(pair: Any) -> str | None:
+    """``host:port``; None where the server has none, as on a Unix socket."""
+    return f"{pair[0]}:{pair[1]}" if pair else None
+
+
+class SameOrigin(OriginValidator):
+    """Lets a WebSocket in when its Origin is the site itself, is allowed, or is absent.
+
+    A browser always sends an Origin; a command-line client need not, and nothing is gained
+    by refusing one that does not: it could send any (gorilla's rule). Channels'
+    AllowedHostsOriginValidator refuses those and compares no port.
+    """
+
+    def __init__(self, application: Any) -> None:
+        super().__init__(application, settings.ALLOWED_ORIGINS)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        host = header(scope["headers"], b"host")
+        origin = header(scope["headers"], b"origin")
+        if not host:
+            return await refuse(send, 400, "expected a Host header (RFC 9112 section 3.2)")
+        if origin is None or self.same(origin, host) or self.allowed(origin):
+            return await self.application(scope, receive, send)
+        return await refuse(
+            send,
+            403,
+            f"expected an Origin with the host {host}, got {origin}; "
+            "add it to ALLOWED_ORIGINS to let it in",
+        )
+
+    def allowed(self, origin: str) -> bool:
+        """True when ALLOWED_ORIGINS names the origin, its domain, or ``*``."""
+        try:
+            return bool(self.validate_origin(urlsplit(origin)))
+        except ValueError:  # a port that is no number
+            return False
+
+    @staticmethod
+    def same(origin: str, host: str) -> bool:
+        """True when both name the same host and port; a missing port is the scheme's."""
+        try:
+            parts, own = urlsplit(origin), urlsplit(f"//{host}")
+            default = DEFAULT_PORTS.get(parts.scheme)
+            return (
+                default is not None
+                and parts.hostname is not None
+                and parts.hostname == own.hostname
+                and (parts.port or default) == (own.port or default)
+            )
+        except ValueError:
+            return False

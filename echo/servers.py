@@ -1,0 +1,625 @@
+"""Makes both servers faithful: what a WebSocket says goes over the wire as it was said.
+
+Daphne (``manage.py runserver``) gets another WebSocket protocol, built on the sans-I/O
+core of ``websockets``, which is uvicorn's core too: one set of rules under both servers.
+Daphne's own, on Autobahn, swallows empty messages, close codes and reasons, resets the
+connection on errors, refuses with 403 only, and buffers without bound for a client that
+does not read (daphne #170). What remains different is listed in docs/deploy.md.
+"""
+
+import asyncio
+import atexit
+import codecs
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Generator
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote
+
+import daphne.server  # first: it installs the reactor that the others import
+from daphne.cli import CommandLineInterface
+from daphne.utils import parse_x_forwarded_for
+from django.conf import settings
+from twisted.internet import defer, reactor
+from twisted.internet.protocol import Protocol
+from twisted.web.http import RESPONSES
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from echo.protocol import CloseCode, reason_phrase
+
+# How long a peer may take to answer a close frame, or to stop sending after one.
+CLOSE_TIMEOUT_SECONDS = 10.0
+# How long a shutdown waits for its close frames to be answered.
+SHUTDOWN_SECONDS = 2.0
+# A connection whose application has this much still to read is not read from.
+MAX_UNREAD_MESSAGES = 64
+MAX_UNREAD_BYTES = 64 * 1024
+
+# Twisted's table ends at 2006: it would answer "426 Unknown Status".
+for status in HTTPStatus:
+    RESPONSES.setdefault(status.value, status.phrase.encode())
+
+
+class FaithfulCore(ServerProtocol):
+    """The sans-I/O core with three departures from ``websockets``.
+
+    RFC 6455 section 5.4 lets control frames stand inside a fragmented message, so a close
+    there is a close, not a protocol error. Text is checked frame by frame, so that invalid
+    UTF-8 fails the connection as soon as it is seen (section 8.1). And no extension is
+    negotiated: compression costs each connection 64 KB and more, for which an echo of what
+    was sent has no use (gorilla's default too).
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"extensions": None})
+        self.text: codecs.IncrementalDecoder | None = None
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        elif frame.opcode is Opcode.TEXT:
+            self.text = codecs.getincrementaldecoder("utf-8")()
+            self.text.decode(frame.data, frame.fin)
+        elif frame.opcode is Opcode.BINARY:
+            self.text = None
+        elif frame.opcode is Opcode.CONT and self.text:
+            self.text.decode(frame.data, frame.fin)
+        super().recv_frame(frame)
+
+
+class PatientCore(FaithfulCore):
+    """Answers a client's close only when the application is done with what came before it.
+
+    Otherwise a close that arrives together with messages would overtake their echoes.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.application_waits = False
+        self.held_close: Frame | None = None
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is not Opcode.CLOSE:
+            if frame.fin and frame.opcode < Opcode.CLOSE:  # a message is whole
+                self.application_waits = False
+        elif self.state is State.OPEN and not self.application_waits:
+            self.held_close = frame
+            self.parser = self.ignore()
+            next(self.parser)
+            return
+        super().recv_frame(frame)
+
+    def ignore(self) -> Generator[None]:
+        """Whatever follows a close frame is discarded (RFC 6455 section 1.4)."""
+        while True:
+            self.reader.discard()
+            yield
+
+    def answer_held_close(self) -> None:
+        """Takes the held close as if it had arrived now."""
+        if self.held_close is not None:
+            frame, self.held_close = self.held_close, None
+            super().recv_frame(frame)
+
+
+class WebSocketProtocol(Protocol):
+    """One WebSocket under Daphne: Twisted's bytes on one side, ASGI's events on the other.
+
+    Backpressure goes both ways: ``send`` waits while the transport's buffer is full, and
+    the transport is not read from while the application has enough to read.
+    """
+
+    application_type = "websocket"  # Daphne asks for it
+    _raw_query_string: bytes  # set by Daphne's WebRequest, which read the request line
+
+    def __init__(self, server: "FaithfulServer") -> None:
+        self.server = server
+        self.core = PatientCore(max_size=server.websocket_max_message_size or None)
+        self.fragments: list[bytes] = []
+        self.message_is_text = False
+        self.events: deque[dict[str, Any]] = deque()
+        self.unread_bytes = 0
+        self.arrival: asyncio.Future[None] | None = None
+        self.reading_paused = False
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.closed = asyncio.Event()
+        self.close_timer: asyncio.TimerHandle | None = None
+        self.disconnect_told = False
+        self.refusal: Response | None = None
+        self.connected_at = self.heard_at = time.monotonic()
+        self.pinged_at: float | None = None
+        self.details: dict[str, Any] = {"path": "", "client": None}
+
+    # --- Twisted: the transport --------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self.server.protocol_connected(self)
+        self.transport.unregisterProducer()  # Twisted's HTTP channel was there before
+        self.transport.registerProducer(self, True)
+        if hasattr(self.transport, "setTcpNoDelay"):
+            self.transport.setTcpNoDelay(True)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard_at = time.monotonic()
+        if not self.core.reader.eof:
+            self.core.receive_data(data)
+            self.process()
+
+    def connectionLost(self, reason: Any = None) -> None:
+        if self.close_timer:
+            self.close_timer.cancel()
+        if not self.disconnect_told:
+            self.tell_disconnect(1006)
+        self.writable.set()
+        self.closed.set()
+        self.server.protocol_disconnected(self)
+        self.log("disconnected")
+
+    def pauseProducing(self) -> None:
+        """Twisted: the transport's buffer is full."""
+        self.writable.clear()
+
+    def resumeProducing(self) -> None:
+        """Twisted: the transport's buffer has been written."""
+        self.writable.set()
+
+    def stopProducing(self) -> None:
+        """Twisted: the transport is gone; ``connectionLost`` follows."""
+        self.writable.set()
+
+    # --- the sans-I/O core: frames -----------------------------------------------------
+
+    def process(self) -> None:
+        """Carries what the core has to say, to the application and to the transport."""
+        for event in self.core.events_received():
+            if isinstance(event, Request):
+                self.handshake(event)
+            else:
+                self.frame_received(event)
+        if self.core.parser_exc is not None and not self.disconnect_told:
+            close = self.core.close_sent
+            self.tell_disconnect(close.code if close else 1006)
+        self.flush()
+
+    def frame_received(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            close = self.core.close_rcvd
+            if close and not self.disconnect_told:
+                self.tell_disconnect(close.code, close.reason)
+        elif frame.opcode is Opcode.PONG:
+            self.pinged_at = None
+        elif frame.opcode is not Opcode.PING:
+            if frame.opcode is not Opcode.CONT:
+                self.message_is_text = frame.opcode is Opcode.TEXT
+            self.fragments.append(bytes(frame.data))
+            if frame.fin:
+                self.message_received()
+
+    def message_received(self) -> None:
+        payload = b"".join(self.fragments)
+        self.fragments.clear()
+        if self.disconnect_told:
+            return  # the application has closed and reads no more
+        self.unread_bytes += len(payload)
+        if self.message_is_text:
+            self.tell({"type": "websocket.receive", "text": payload.decode()})
+        else:
+            self.tell({"type": "websocket.receive", "bytes": payload})
+        too_much = (
+            len(self.events) >= MAX_UNREAD_MESSAGES
+            or self.unread_bytes >= MAX_UNREAD_BYTES
+        )
+        if too_much and not self.reading_paused:
+            self.reading_paused = True
+            self.transport.pauseProducing()
+
+    def flush(self) -> None:
+        """Writes what the core has to send; an empty chunk is the end of the stream."""
+        for data in self.core.data_to_send():
+            if data:
+                self.transport.write(data)
+            else:
+                self.end_writing()
+
+    def end_writing(self) -> None:
+        """Half-closes the connection and discards what still arrives.
+
+        Closing both ways at once would answer data on its way here with a TCP reset, which
+        can overtake the close frame and hide it from the client.
+        """
+        self.transport.unregisterProducer()
+        self.writable.set()
+        self.resume_reading()
+        self.start_close_timer()
+        if hasattr(self.transport, "loseWriteConnection"):
+            self.transport.loseWriteConnection()
+        else:  # TLS has no half-close
+            self.transport.loseConnection()
+
+    def start_close_timer(self) -> None:
+        """Gives the peer a while to close, then cuts the connection."""
+        if self.close_timer is None:
+            loop = asyncio.get_running_loop()
+            self.close_timer = loop.call_later(
+                CLOSE_TIMEOUT_SECONDS, self.transport.abortConnection
+            )
+
+    def resume_reading(self) -> None:
+        if self.reading_paused:
+            self.reading_paused = False
+            self.transport.resumeProducing()
+
+    # --- the handshake -----------------------------------------------------------------
+
+    def handshake(self, request: Request) -> None:
+        self.response = self.core.accept(request)
+        if self.response.status_code != 101:
+            self.core.send_response(self.response)
+            return
+        scope = self.scope(request)
+        self.subprotocols = scope["subprotocols"]
+        client = scope["client"]
+        self.details = {
+            "path": request.path,
+            "client": "{}:{}".format(*client) if client else None,
+        }
+        self.log("connecting")
+        self.tell({"type": "websocket.connect"})
+        task = self.server.create_application(self, scope)
+        task.add_done_callback(self.application_ended)
+
+    def scope(self, request: Request) -> dict[str, Any]:
+        """The ASGI connection scope, with Daphne's own header and proxy rules."""
+        raw_path = request.path.partition("?")[0].encode("ascii")
+        root_path = self.server.root_path
+        headers = []
+        for name, value in request.headers.raw_items():
+            if name.lower() == "daphne-root-path":
+                root_path = unquote(value)
+            elif "_" not in name:  # CVE-2015-0219
+                headers.append((name.lower().encode("ascii"), value.encode("latin-1")))
+        client, server = self.addresses()
+        secure = self.transport.getHost().type == "TLS" or hasattr(
+            self.transport, "getPeerCertificate"
+        )
+        scheme = "https" if secure else "http"
+        if self.server.proxy_forwarded_address_header:
+            client, scheme = parse_x_forwarded_for(
+                dict(headers),
+                self.server.proxy_forwarded_address_header,
+                self.server.proxy_forwarded_port_header,
+                self.server.proxy_forwarded_proto_header,
+                client,
+                scheme,
+            )
+        offers = request.headers.get_all("Sec-WebSocket-Protocol")
+        return {
+            "type": "websocket",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": "wss" if scheme == "https" else "ws",
+            "path": unquote(raw_path.decode("ascii")),
+            "raw_path": raw_path,
+            "root_path": root_path,
+            "query_string": self._raw_query_string,
+            "headers": headers,
+            "client": client,
+            "server": server,
+            "subprotocols": [p.strip() for offer in offers for p in offer.split(",")],
+            "extensions": {"websocket.http.response": {}},
+        }
+
+    def addresses(self) -> tuple[list[Any] | None, list[Any] | None]:
+        """The peer's and the host's address and port; None on a Unix socket."""
+        peer, host = self.transport.getPeer(), self.transport.getHost()
+        if hasattr(peer, "host") and hasattr(peer, "port"):
+            return [str(peer.host), peer.port], [str(host.host), host.port]
+        return None, None
+
+    # --- ASGI: the application ---------------------------------------------------------
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Queues an event for the application."""
+        self.events.append(event)
+        if self.arrival and not self.arrival.done():
+            self.arrival.set_result(None)
+
+    def tell_disconnect(self, code: int, reason: str = "") -> None:
+        """The last event an application gets."""
+        self.disconnect_told = True
+        self.tell({"type": "websocket.disconnect", "code": code, "reason": reason})
+
+    async def receive(self) -> dict[str, Any]:
+        """ASGI ``receive``; asking for the next event says that the last one is dealt with."""
+        while not self.events:
+            self.core.application_waits = True
+            if self.core.held_close is not None:
+                self.core.answer_held_close()
+                self.process()
+                continue
+            self.arrival = asyncio.get_running_loop().create_future()
+            await self.arrival
+        event = self.events.popleft()
+        if not self.events:
+            self.unread_bytes = 0
+            self.resume_reading()
+        return event
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """ASGI ``send``; waits while the client does not read what it was sent."""
+        await self.writable.wait()
+        if message["type"] == "websocket.send":
+            if self.core.state is State.OPEN:
+                self.send_message(message)
+        elif message["type"] == "websocket.close":
+            self.close(message.get("code") or 1000, message.get("reason") or "")
+        elif message["type"] == "websocket.accept":
+            self.accept(message)
+        elif message["type"] == "websocket.http.response.start":
+            self.start_refusal(message["status"], message.get("headers", ()))
+        elif message["type"] == "websocket.http.response.body":
+            self.refuse(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            raise ValueError(f"expected a websocket message, got {message['type']!r}")
+
+    def send_message(self, message: dict[str, Any]) -> None:
+        if (data := message.get("bytes")) is not None:
+            self.core.send_binary(data)
+        else:
+            self.core.send_text(message["text"].encode())
+        self.flush()
+
+    def accept(self, message: dict[str, Any]) -> None:
+        if self.core.state is not State.CONNECTING or self.disconnect_told:
+            return
+        subprotocol = message.get("subprotocol")
+        if subprotocol is not None:
+            if subprotocol not in self.subprotocols:
+                raise ValueError(
+                    f"expected a subprotocol that the client offered, {self.subprotocols}, "
+                    f"got {subprotocol!r}: accept with one of those or with None"
+                )
+            self.response.headers["Sec-WebSocket-Protocol"] = subprotocol
+        if self.server.server_name:
+            self.response.headers["Server"] = self.server.server_name
+        for name, value in message.get("headers") or ():
+            self.response.headers[name.decode("latin-1")] = value.decode("latin-1")
+        self.core.send_response(self.response)
+        self.flush()
+        self.log("connected")
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Starts the closing handshake; before the opening one is over, refuses it."""
+        if self.core.state is State.OPEN:
+            if not self.disconnect_told:
+                self.tell_disconnect(code, reason)
+            self.core.send_close(code, reason)
+            self.core.answer_held_close()
+            self.resume_reading()
+            self.start_close_timer()
+            self.process()
+        elif self.core.state is State.CONNECTING and not self.core.eof_sent:
+            self.start_refusal(403, ())
+            self.refuse(b"", more=False)
+
+    def start_refusal(self, status: int, headers: Any) -> None:
+        """Begins the HTTP response that refuses the handshake."""
+        response = Response(status, reason_phrase(status), self.core.reject(status, "").headers)
+        del response.headers["Content-Length"], response.headers["Content-Type"]
+        for name, value in headers:
+            key = name.decode("latin-1")
+            if key.lower() != "content-length":
+                response.headers[key] = value.decode("latin-1")
+        self.refusal = response
+
+    def refuse(self, body: bytes, *, more: bool) -> None:
+        """Sends the refusal when its body is whole."""
+        assert self.refusal is not None
+        self.refusal.body = (self.refusal.body or b"") + body
+        if more or self.core.state is not State.CONNECTING or self.core.eof_sent:
+            return
+        self.refusal.headers["Content-Length"] = str(len(self.refusal.body))
+        self.core.send_response(self.refusal)
+        self.flush()
+        self.log("rejected")
+        if not self.disconnect_told:
+            self.tell_disconnect(1006)
+
+    def application_ended(self, task: asyncio.Future[Any]) -> None:
+        """An application that ends with the connection open cuts it; one that fails, 1011.
+
+        Daphne looks for ended applications once a second, and logs their exceptions then.
+        """
+        if self.core.state is State.OPEN:
+            if task.cancelled():
+                self.close(CloseCode.SERVICE_RESTART)
+            elif task.exception():
+                self.close(CloseCode.INTERNAL_ERROR)
+            else:
+                self.transport.unregisterProducer()
+                self.transport.loseConnection()
+        elif self.core.state is State.CONNECTING and not self.core.eof_sent:
+            self.start_refusal(503 if task.cancelled() else 500, ())
+            self.refuse(b"", more=False)
+
+    # --- Daphne: what its server asks of a protocol -------------------------------------
+
+    def handle_exception(self, exception: BaseException) -> None:
+        """Daphne has logged it; ``application_ended`` has dealt with it already."""
+
+    def check_timeouts(self) -> None:
+        """Daphne calls this every two seconds: lifetime, handshake and keepalive."""
+        now, server = time.monotonic(), self.server
+        age = now - self.connected_at
+        if self.core.state is State.CONNECTING:
+            if age > server.websocket_connect_timeout > 0 and not self.core.eof_sent:
+                self.close(CloseCode.POLICY_VIOLATION)
+        elif self.core.state is State.OPEN:
+            if age > server.websocket_timeout >= 0:
+                self.close(CloseCode.NORMAL_CLOSURE)
+            elif not self.reading_paused:  # a pong could not be seen
+                self.keep_alive(now)
+
+    def keep_alive(self, now: float) -> None:
+        """Pings a silent client, and closes 1011 on one that does not answer."""
+        if self.pinged_at is None:
+            if now - self.heard_at > self.server.ping_interval:
+                self.pinged_at = now
+                self.core.send_ping(os.urandom(4))
+                self.flush()
+        elif now - self.pinged_at > self.server.ping_timeout:
+            self.close(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+
+    def log(self, action: str) -> None:
+        self.server.log_action("websocket", action, self.details)
+
+
+class WebSocketFactory:
+    """Makes the protocols; all that Daphne's HTTP side wants of a factory."""
+
+    def __init__(self, server: "FaithfulServer") -> None:
+        self.server = server
+
+    def buildProtocol(self, address: Any) -> WebSocketProtocol:
+        return WebSocketProtocol(self.server)
+
+
+class FaithfulServer(daphne.server.Server):
+    """Daphne's server with our WebSocket protocol and an end that is told to the clients."""
+
+    def __init__(self, *args: Any, ready_callable: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, ready_callable=self.ready, **kwargs)
+        self.tell_ready = ready_callable
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        # Under the autoreloader this runs in a daemon thread, which would die with its
+        # sockets open: the main thread waits for the farewell instead.
+        if threading.current_thread() is not threading.main_thread():
+            atexit.register(self.stop_and_wait)
+        try:
+            super().run()
+        finally:
+            self.stopped.set()
+
+    def ready(self) -> None:
+        """Daphne has made its own WebSocket factory and is about to start the reactor."""
+        self.ws_factory = WebSocketFactory(self)
+        if self.tell_ready:
+            self.tell_ready()
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if scope["type"] != "websocket":
+            return super().create_application(protocol, scope)
+        task = asyncio.ensure_future(
+            self.application(scope=scope, receive=protocol.receive, send=protocol.send)
+        )
+        self.connections[protocol]["application_instance"] = task
+        return task
+
+    def kill_all_applications(self) -> defer.Deferred[None]:
+        """Daphne's name for the end: applications are cancelled, and clients told 1012."""
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self.say_farewell()))
+
+    async def say_farewell(self) -> None:
+        tasks = [
+            details["application_instance"]
+            for details in self.connections.values()
+            if "application_instance" in details
+        ]
+        for task in tasks:
+            task.cancel()
+        sockets = [p for p in self.connections if isinstance(p, WebSocketProtocol)]
+        endings = [*tasks, *(asyncio.ensure_future(p.closed.wait()) for p in sockets)]
+        if endings:
+            await asyncio.wait(endings, timeout=SHUTDOWN_SECONDS)
+
+    def stop_and_wait(self) -> None:
+        """Stops the reactor from another thread, and waits for it."""
+        if reactor.running:
+            reactor.callFromThread(self.stop)
+            self.stopped.wait(SHUTDOWN_SECONDS + 1)
+
+
+class DaphneCommand(CommandLineInterface):
+    """``daphne``'s command line with the faithful server: ``python -m echo.servers``."""
+
+    description = "Daphne, with a faithful WebSocket"
+    server_class = FaithfulServer
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parser.set_defaults(
+            websocket_max_message_size=settings.ECHO_MAX_MESSAGE_BYTES,
+            websocket_connect_timeout=20,  # longer than the longest `hang`
+        )
+
+
+def make_uvicorn_faithful() -> None:
+    """Gives uvicorn's WebSocket protocol the same core, whatever options it started with.
+
+    uvicorn imports the application before it listens, and has no setting for any of this:
+    the three names it looks up are the seam. The contract tests hold it against a new
+    version.
+    """
+    from uvicorn.protocols.websockets import websockets_sansio_impl as uvicorn
+
+    def core(*, max_size: int, **options: Any) -> PatientCore:
+        return PatientCore(max_size=settings.ECHO_MAX_MESSAGE_BYTES, **options)
+
+    stock_receive = uvicorn.WebSocketsSansIOProtocol.receive
+
+    async def receive(protocol: Any) -> Any:
+        """Asking for the next event says that the last one is dealt with."""
+        if protocol.queue.empty():
+            protocol.conn.application_waits = True
+            if protocol.conn.held_close is not None:
+                protocol.conn.answer_held_close()
+                protocol.handle_events()
+        return await stock_receive(protocol)
+
+    def handle_parser_exception(protocol: Any) -> None:
+        """Fails the connection, and then reads on until the client has seen the reason.
+
+        uvicorn closes at once, and data on its way here makes that a TCP reset.
+        """
+        if protocol.close_sent:
+            return
+        close = protocol.conn.close_sent
+        code = close.code if close else CloseCode.INTERNAL_ERROR
+        protocol.queue.put_nowait({"type": "websocket.disconnect", "code": code})
+        protocol.close_sent = True
+        protocol.transport.write(b"".join(protocol.conn.data_to_send()))
+        if not protocol.transport.can_write_eof():  # TLS has no half-close
+            protocol.transport.close()
+            return
+        protocol.transport.write_eof()
+        if protocol.read_paused:
+            protocol.read_paused = False
+            protocol.transport.resume_reading()
+        protocol.close_timer = protocol.loop.call_later(
+            CLOSE_TIMEOUT_SECONDS, protocol.transport.abort
+        )
+
+    # uvicorn takes a refusal with a status of its own for no answer, and logs an error.
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: record.msg != "ASGI callable returned without completing handshake."
+    )
+    uvicorn.ServerProtocol = core  # type: ignore[misc, assignment]
+    uvicorn.WebSocketsSansIOProtocol.receive = receive  # type: ignore[method-assign]
+    uvicorn.WebSocketsSansIOProtocol.handle_parser_exception = (  # type: ignore[method-assign]
+        handle_parser_exception
+    )
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wsdemo.settings")
+    DaphneCommand.entrypoint()

@@ -1,0 +1,25 @@
+"""The ASGI application: Django answers HTTP, Channels routes WebSockets.
+
+``manage.py runserver`` (Daphne) and ``uvicorn wsdemo.asgi:application`` both start here.
+"""
+
+import os
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wsdemo.settings")
+django_application = get_asgi_application()  # before anything that imports models
+
+from echo.handshake import SameOrigin  # noqa: E402
+from echo.routing import websocket_urlpatterns  # noqa: E402
+from echo.servers import make_uvicorn_faithful  # noqa: E402
+
+make_uvicorn_faithful()
+
+application = ProtocolTypeRouter(
+    {
+        "http": django_application,
+        "websocket": SameOrigin(URLRouter(websocket_urlpatterns)),
+    }
+)

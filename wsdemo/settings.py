@@ -1,0 +1,201 @@
+"""Turns the environment into Django settings; nothing else in the project reads it.
+
+With no configuration at all: DEBUG on, SQLite in ``var/``, an in-memory channel layer.
+``REDIS_URL`` and ``DATABASE_URL`` switch those two parts. With ``DEBUG=off`` a missing
+``SECRET_KEY`` or ``ALLOWED_HOSTS`` is an error that names the variable.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+from environs import Env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = BASE_DIR / "var"
+VAR_DIR.mkdir(exist_ok=True)
+
+env = Env()
+env.read_env(BASE_DIR / ".env", recurse=False)
+
+
+def required_in_production(name: str, example: str) -> str:
+    """The variable's value; with DEBUG=off, an error that names it when it is missing."""
+    value = env.str(name, "")
+    if not value and not DEBUG:
+        raise ImproperlyConfigured(
+            f"{name} is not set, and DEBUG is off: expected {example}. Set {name} in the "
+            "environment or in .env, or set DEBUG=on for development."
+        )
+    return value
+
+
+# --- what the environment decides ------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", True)
+SECRET_KEY = (
+    required_in_production("SECRET_KEY", "at least 50 random characters")
+    or "django-insecure-development-only-key-never-use-this-in-production"
+)
+ALLOWED_HOSTS = [
+    host.strip()
+    for host in required_in_production(
+        "ALLOWED_HOSTS", "host names with commas between, such as example.com"
+    ).split(",")
+    if host.strip()
+]
+# Origins other than the site's own that may open a WebSocket, such as
+# https://app.example.com; `*` lets every origin in.
+ALLOWED_ORIGINS = env.list("ALLOWED_ORIGINS", [])
+# Full origins that may POST forms to the site; Django's own setting.
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+DATABASE_URL = env.str("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
+REDIS_URL = env.str("REDIS_URL", "")
+# TLS ends at this site or at a proxy before it: cookies are secure, and HSTS is sent.
+HTTPS = env.bool("HTTPS", not DEBUG)
+ECHO_MAX_MESSAGE_BYTES = env.int("ECHO_MAX_MESSAGE_BYTES", 1024 * 1024)
+# gorilla's server prints `recv: …` for each message; so do we while developing.
+ECHO_LOG_MESSAGES = env.bool("ECHO_LOG_MESSAGES", DEBUG)
+LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
+
+# --- Django ----------------------------------------------------------------------------
+
+ROOT_URLCONF = "wsdemo.urls"
+ASGI_APPLICATION = "wsdemo.asgi.application"
+
+INSTALLED_APPS = [
+    "echo",  # before daphne: its runserver command is the one that runs
+    "daphne",
+    "channels",
+    "csp",
+    "servestatic",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+
+# Every one of these is async-capable: a sync-only one would put all requests, long polls
+# included, through one thread. A test checks it.
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# IMMEDIATE takes the write lock at BEGIN, so that a transaction never fails half way for
+# want of it; WAL lets readers go on meanwhile; FULL makes a COMMIT survive a power cut.
+SQLITE_OPTIONS = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+}
+database: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL))
+if database["ENGINE"] == "django.db.backends.sqlite3":
+    database["OPTIONS"] = SQLITE_OPTIONS
+DATABASES = {"default": database}
+
+if REDIS_URL:
+    CHANNEL_LAYERS: dict[str, Any] = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [REDIS_URL]},
+        }
+    }
+else:
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# --- static files ----------------------------------------------------------------------
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "wsdemo.static.StaticStorage"},
+}
+# Files are found in the apps as well as in STATIC_ROOT, so that the site is whole before
+# the first collectstatic, with DEBUG off too.
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_USE_STATIC_ROOT = True
+
+# --- security --------------------------------------------------------------------------
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "connect-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+# Whatever ends TLS redirects plain HTTP. A redirect here as well would answer 301 to the
+# health checks and to the handshakes that arrive behind it, so the check is silenced.
+SECURE_SSL_REDIRECT = False
+SILENCED_SYSTEM_CHECKS = ["security.W008"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+
+# --- the servers -----------------------------------------------------------------------
+
+DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE = ECHO_MAX_MESSAGE_BYTES
+DAPHNE_WEBSOCKET_MAX_FRAME_SIZE = ECHO_MAX_MESSAGE_BYTES
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {
+        "echo": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False},
+        "echo.messages": {"level": "INFO" if ECHO_LOG_MESSAGES else "WARNING"},
+    },
+}
