@@ -43,7 +43,9 @@ async def not_found(scope: Any, receive: Any, send: Any) -> None:
 
 def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
     """The first value of a header, or None."""
-    return next((value.decode("latin-1") for key, value in headers if key == name), None)
+    return next(
+        (value.decode("latin-1") for key, value in headers if key == name), None
+    )
 
 
 def describe(scope: Any) -> dict[str, Any]:
@@ -82,7 +84,9 @@ class SameOrigin(OriginValidator):
         host = header(scope["headers"], b"host")
         origin = header(scope["headers"], b"origin")
         if not host:
-            return await refuse(send, 400, "expected a Host header (RFC 9112 section 3.2)")
+            return await refuse(
+                send, 400, "expected a Host header (RFC 9112 section 3.2)"
+            )
         if origin is None or self.same(origin, host) or self.allowed(origin):
             return await self.application(scope, receive, send)
         return await refuse(

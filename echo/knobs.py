@@ -87,7 +87,9 @@ def parse_close_reason(text: str) -> str:
 def parse_subprotocol(text: str) -> str:
     """A subprotocol's name, or ``*`` for the client's first offer."""
     if not TOKEN.fullmatch(text):
-        raise KnobError("a subprotocol name (an HTTP token), or * for the first offered")
+        raise KnobError(
+            "a subprotocol name (an HTTP token), or * for the first offered"
+        )
     return text
 
 

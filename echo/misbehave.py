@@ -113,7 +113,10 @@ class Misbehaviour:
             text = event.get("text")
             payload = event["bytes"] if text is None else text
             log_received(payload)
-            if verdict := too_big(payload, self.knobs.max_message_size) or self.too_fast():
+            if (
+                verdict := too_big(payload, self.knobs.max_message_size)
+                or self.too_fast()
+            ):
                 return verdict
             await self.replies.put(self.reply(count, payload))
         return await writing  # what is due goes out before the connection is cut

@@ -412,7 +412,9 @@ class WebSocketProtocol(Protocol):
 
     def start_refusal(self, status: int, headers: Any) -> None:
         """Begins the HTTP response that refuses the handshake."""
-        response = Response(status, reason_phrase(status), self.core.reject(status, "").headers)
+        response = Response(
+            status, reason_phrase(status), self.core.reject(status, "").headers
+        )
         del response.headers["Content-Length"], response.headers["Content-Type"]
         for name, value in headers:
             key = name.decode("latin-1")
@@ -611,7 +613,9 @@ def make_uvicorn_faithful() -> None:
 
     # uvicorn takes a refusal with a status of its own for no answer, and logs an error.
     logging.getLogger("uvicorn.error").addFilter(
-        lambda record: record.msg != "ASGI callable returned without completing handshake."
+        lambda record: (
+            record.msg != "ASGI callable returned without completing handshake."
+        )
     )
     uvicorn.ServerProtocol = core  # type: ignore[misc, assignment]
     uvicorn.WebSocketsSansIOProtocol.receive = receive  # type: ignore[method-assign]

@@ -192,7 +192,9 @@ DAPHNE_WEBSOCKET_MAX_FRAME_SIZE = ECHO_MAX_MESSAGE_BYTES
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
         "echo": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False},

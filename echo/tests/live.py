@@ -1,0 +1,135 @@
+"""Starts the site as real server processes, for the tests that talk to it over sockets."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+
+COMMANDS: dict[str, list[str]] = {
+    "daphne": [sys.executable, "manage.py", "runserver", "--noreload", "{port}"],
+    "uvicorn": [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "wsdemo.asgi:application",
+        "--port",
+        "{port}",
+    ],
+}
+
+
+def free_port() -> int:
+    """A port on which nobody listens at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
+    """The condition's first true value; fails with ``what`` when it does not come in time."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds} s for {what}")
+        time.sleep(0.02)
+    return value
+
+
+class LiveSite:
+    """One server process, with its own database and log file in ``directory``.
+
+    ``server`` is "daphne" (manage.py runserver) or "uvicorn"; ``environment`` is laid over
+    the test's own. Several nodes share a database when they are given its DATABASE_URL.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        directory: Path,
+        arguments: tuple[str, ...] = (),
+        **environment: str,
+    ) -> None:
+        self.server = server
+        self.port = free_port()
+        self.log_path = directory / f"{server}-{self.port}.log"
+        self.environment = (
+            {key: value for key, value in os.environ.items() if key != "REDIS_URL"}
+            | {"DATABASE_URL": f"sqlite:///{directory / 'db.sqlite3'}"}
+            | {"PYTHONUNBUFFERED": "1", "DJANGO_SETTINGS_MODULE": "wsdemo.settings"}
+            | environment
+        )
+        self.command = [part.format(port=self.port) for part in COMMANDS[server]]
+        self.command += arguments
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """All that the process has printed so far."""
+        return (
+            self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+        )
+
+    def __enter__(self) -> "LiveSite":
+        self.manage("migrate", "-v0")
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def manage(self, *arguments: str) -> str:
+        """Runs ``manage.py`` with this site's environment; what it printed."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    def start(self) -> None:
+        """Starts the process, and returns when the port answers."""
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
+        wait_until(self.answers, f"{self.server} to listen:\n{self.log}", START_SECONDS)
+
+    def answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"{self.server} has died:\n{self.log}"
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    def stop(self, sign: signal.Signals = signal.SIGTERM) -> int:
+        """Sends the signal and waits for the end; the exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(sign)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"{self.server} did not stop:\n{self.log}") from None
