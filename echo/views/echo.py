@@ -5,30 +5,30 @@ here, with ``fetch`` and the same query string, for the reason.
 """
 
 from django.conf import settings
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from echo.knobs import KnobError, Knobs
 from echo.protocol import error_body
+from echo.views.answers import Json, error
 
 
 @require_safe
 @never_cache
-def echo_endpoint(request: HttpRequest) -> JsonResponse:
+async def echo_endpoint(request: HttpRequest) -> HttpResponse:
     """426 with the effective settings; 400 with the reason for a query that is refused."""
     try:
         knobs = Knobs.from_query(
             request.META["QUERY_STRING"].encode("latin-1"),
             max_message_size=settings.ECHO_MAX_MESSAGE_BYTES,
         )
-    except KnobError as error:
-        return JsonResponse(error_body(400, str(error)), status=400)
+    except KnobError as problem:
+        return error(400, str(problem))
     shown = knobs.as_json()
     body = error_body(426, "this is a WebSocket endpoint: open it with ws:// or wss://")
-    response = JsonResponse(
-        body | {"ignored": shown.pop("ignored"), "settings": shown}, status=426
-    )
+    body |= {"ignored": shown.pop("ignored"), "settings": shown}
+    response = Json(body, status=426)
     # RFC 9110 section 15.5.22: a 426 names the protocol to upgrade to.
     response["Upgrade"] = "websocket"
     response["Connection"] = "Upgrade"

@@ -1,0 +1,37 @@
+"""Gives a client that is no browser Django's 404 and 405 as the site's own JSON errors."""
+
+from collections.abc import Awaitable, Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import async_only_middleware
+
+from echo.views.answers import error
+
+View = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+@async_only_middleware
+def json_errors(get_response: View) -> View:
+    """Leaves the other errors alone: their pages say more than a line of JSON could."""
+
+    async def answer(request: HttpRequest) -> HttpResponse:
+        response = await get_response(request)
+        # The first of two that a client likes equally is taken: `curl` gets JSON.
+        wanted = request.get_preferred_type(["application/json", "text/html"])
+        if wanted == "text/html" or not is_html(response):
+            return response
+        if response.status_code == 404:
+            return error(404, f"expected a path that exists, got {request.path}; see /")
+        if response.status_code == 405:
+            allow = response["Allow"]
+            problem = error(405, f"expected {allow}, got {request.method}")
+            problem["Allow"] = allow
+            return problem
+        return response
+
+    return answer
+
+
+def is_html(response: HttpResponse) -> bool:
+    """True for a page, and for the empty answers that Django calls pages."""
+    return response.get("Content-Type", "").startswith("text/html")

@@ -1,0 +1,105 @@
+"""``/anything``: gives back a request as the server saw it, under httpbin's field names."""
+
+import base64
+import json
+from collections.abc import Iterable
+from io import BytesIO
+from typing import Any
+
+from django.core.exceptions import SuspiciousOperation
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
+from django.utils.datastructures import MultiValueDict
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+
+from echo.protocol import redacted
+from echo.views.answers import Json, error
+
+# go-httpbin's default too. Far under DATA_UPLOAD_MAX_MEMORY_SIZE, so that this is the one
+# limit a visitor can meet.
+MAX_BODY_BYTES = 1024 * 1024
+
+
+@csrf_exempt
+@never_cache
+async def anything(request: HttpRequest) -> HttpResponse:
+    """Method, address, headers and body; 413 and 400 for a body that cannot be shown."""
+    body = request.read(MAX_BODY_BYTES + 1)
+    if len(body) > MAX_BODY_BYTES:
+        return error(
+            413, f"expected a body of at most {MAX_BODY_BYTES} bytes, got more"
+        )
+    try:
+        return Json(seen(request) | seen_body(request, body))
+    except (MultiPartParserError, SuspiciousOperation) as problem:
+        return error(400, f"expected a body as its Content-Type says, got: {problem}")
+
+
+def seen(request: HttpRequest) -> dict[str, Any]:
+    """All but the body; the origin is httpbin's: the address that the request came from."""
+    return {
+        "method": request.method,
+        "url": request.build_absolute_uri(),
+        "args": single_or_list(request.GET.lists()),
+        "headers": redacted(request.headers.items()),
+        "origin": request.META["REMOTE_ADDR"],
+    }
+
+
+def seen_body(request: HttpRequest, body: bytes) -> dict[str, Any]:
+    """The body as form and files, or as data, and as JSON where it is JSON.
+
+    Django parses the forms of POST alone; here those of every method are.
+    """
+    form: QueryDict = QueryDict()
+    files: MultiValueDict[str, UploadedFile] = MultiValueDict()
+    if request.content_type == "application/x-www-form-urlencoded":
+        form, body = QueryDict(body, encoding="utf-8"), b""
+    elif request.content_type == "multipart/form-data":
+        # A chunked request names no length, and the parser would take it for empty.
+        headers = request.META | {"CONTENT_LENGTH": len(body)}
+        handlers = request.upload_handlers
+        form, files = MultiPartParser(headers, BytesIO(body), handlers, "utf-8").parse()
+        body = b""
+    return {
+        "data": as_text(body, request.content_type),
+        "json": as_json(body),
+        "form": single_or_list(form.lists()),
+        "files": single_or_list((name, contents(f)) for name, f in files.lists()),
+    }
+
+
+def contents(files: Iterable[UploadedFile]) -> list[str]:
+    """What is in the uploaded files."""
+    return [as_text(file.read(), file.content_type) for file in files]
+
+
+def as_text(body: bytes, content_type: str | None) -> str:
+    """UTF-8 text as itself, anything else as a ``data:`` URL."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        encoded = base64.b64encode(body).decode()
+        return f"data:{content_type or 'application/octet-stream'};base64,{encoded}"
+
+
+def as_json(body: bytes) -> Any:
+    """The value that the body is in JSON, or None; also where no JSON could give it back.
+
+    Python reads NaN, 1e999 and lone surrogates, which neither JSON nor UTF-8 can hold.
+    """
+    try:
+        value = json.loads(body)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def single_or_list(pairs: Iterable[tuple[str, list[str]]]) -> dict[str, Any]:
+    """A repeated key's values as a list, any other's as itself."""
+    return {
+        name: values[0] if len(values) == 1 else list(values) for name, values in pairs
+    }
