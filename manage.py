@@ -4,12 +4,18 @@
 import os
 import sys
 
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import execute_from_command_line
+from environs import EnvError
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wsdemo.settings")
-    from django.core.management import execute_from_command_line
-
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except (ImproperlyConfigured, EnvError) as error:
+        # Written for whoever sets the environment: a traceback would bury it.
+        sys.exit(f"manage.py: {error}")
 
 
 if __name__ == "__main__":

@@ -8,14 +8,12 @@ With no configuration at all: DEBUG on, SQLite in ``var/``, an in-memory channel
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
-from environs import Env
+from environs import Env, validate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
-VAR_DIR.mkdir(exist_ok=True)
 
 env = Env()
 env.read_env(BASE_DIR / ".env", recurse=False)
@@ -51,11 +49,18 @@ ALLOWED_HOSTS = [
 ALLOWED_ORIGINS = env.list("ALLOWED_ORIGINS", [])
 # Full origins that may POST forms to the site; Django's own setting.
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
-DATABASE_URL = env.str("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
+# SQLite in var/ by default; PostgreSQL as postgres://user:password@host/name.
+DATABASE: dict[str, Any] = dict(
+    env.dj_db_url("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
+)
 REDIS_URL = env.str("REDIS_URL", "")
+# Where `collectstatic` puts the files.
+STATIC_ROOT = env.path("STATIC_ROOT", BASE_DIR / "staticfiles")
 # TLS ends at this site or at a proxy before it: cookies are secure, and HSTS is sent.
 HTTPS = env.bool("HTTPS", not DEBUG)
-ECHO_MAX_MESSAGE_BYTES = env.int("ECHO_MAX_MESSAGE_BYTES", 1024 * 1024)
+ECHO_MAX_MESSAGE_BYTES = env.int(
+    "ECHO_MAX_MESSAGE_BYTES", 1024 * 1024, validate=validate.Range(min=1)
+)
 # gorilla's server prints `recv: …` for each message; so do we while developing.
 ECHO_LOG_MESSAGES = env.bool("ECHO_LOG_MESSAGES", DEBUG)
 LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
@@ -88,6 +93,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "echo.middleware.json_errors",  # inside CommonMiddleware, which adds Content-Length
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -116,10 +122,10 @@ SQLITE_OPTIONS = {
     "timeout": 20,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
 }
-database: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL))
-if database["ENGINE"] == "django.db.backends.sqlite3":
-    database["OPTIONS"] = SQLITE_OPTIONS
-DATABASES = {"default": database}
+if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASE["OPTIONS"] = SQLITE_OPTIONS
+    Path(DATABASE["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+DATABASES = {"default": DATABASE}
 
 if REDIS_URL:
     CHANNEL_LAYERS: dict[str, Any] = {
@@ -150,7 +156,6 @@ USE_TZ = True
 # --- static files ----------------------------------------------------------------------
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "wsdemo.static.StaticStorage"},
@@ -158,7 +163,7 @@ STORAGES = {
 # Files are found in the apps as well as in STATIC_ROOT, so that the site is whole before
 # the first collectstatic, with DEBUG off too.
 SERVESTATIC_USE_FINDERS = True
-SERVESTATIC_USE_STATIC_ROOT = True
+SERVESTATIC_USE_STATIC_ROOT = STATIC_ROOT.is_dir()
 
 # --- security --------------------------------------------------------------------------
 
@@ -189,6 +194,8 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE = ECHO_MAX_MESSAGE_BYTES
 DAPHNE_WEBSOCKET_MAX_FRAME_SIZE = ECHO_MAX_MESSAGE_BYTES
 
+# Everything goes to standard error, with DEBUG off too: Django's own configuration mails
+# the tracebacks of a production site to ADMINS, and prints nothing.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -196,8 +203,14 @@ LOGGING = {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
-        "echo": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False},
+        "echo": {"level": LOG_LEVEL},
         "echo.messages": {"level": "INFO" if ECHO_LOG_MESSAGES else "WARNING"},
+        "django": {"handlers": [], "level": LOG_LEVEL},
+        # Says "Not Found: /x" beside each line of the server's that says so already.
+        "django.request": {"level": "ERROR"},
+        # A traceback for every scanner that makes up a Host; it has been answered 400.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
     },
 }
