@@ -3,9 +3,12 @@
 Sources: RFC 6455 and the IANA WebSocket close code registry.
 """
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import IntEnum
 from http import HTTPStatus
+from typing import Self
 
 
 class CloseCode(IntEnum):
@@ -19,6 +22,13 @@ class CloseCode(IntEnum):
     MESSAGE_TOO_BIG = 1009
     INTERNAL_ERROR = 1011
     SERVICE_RESTART = 1012
+    # The feed's own. 4000-4499 mean "reconnect", 4500-4999 "do not".
+    SHUTDOWN = 4001
+    TOO_SLOW = 4008
+    ASKED_TO_RECONNECT = 4011
+    BAD_REQUEST = 4501
+    DISCONNECTED_BY_OPERATOR = 4503
+    NOT_ALLOWED = 4507
 
 
 # The codes that a close frame may carry (RFC 6455 section 7.4.2). 1004, 1005, 1006 and
@@ -56,3 +66,100 @@ def redacted(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
         value = "[redacted]" if name.lower() in REDACTED_HEADERS else value
         shown[key] = f"{shown[key]}, {value}" if key in shown else value
     return shown
+
+
+# --- the feed --------------------------------------------------------------------------
+
+EPOCH_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+EPOCH_LENGTH = 8
+MAX_TOPIC_LENGTH = 90
+MAX_TOPICS = 32
+DEFAULT_TOPIC = "news"
+MAX_DATA_BYTES = 64 * 1024
+MAX_KEY_LENGTH = 200
+MAX_PUBLISHED_AT_ONCE = 100
+MAX_WAIT_SECONDS = 30
+
+TOPIC = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+EVENT_ID = re.compile(rf"([0-9A-Za-z]{{{EPOCH_LENGTH}}})-(0|[1-9][0-9]{{0,17}})")
+
+
+class FeedError(ValueError):
+    """A request to the feed that cannot be honoured; says expected, got, and remedy."""
+
+    status = 400
+
+
+class NotAllowed(FeedError):
+    """A topic that this reader or publisher may not have."""
+
+    status = 403
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EventId:
+    """``<epoch>-<number>``: which life of the log, and which of its events."""
+
+    epoch: str
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        match = EVENT_ID.fullmatch(text)
+        if not match:
+            raise FeedError(
+                f"since: expected now, earliest or an event's id, got {text[:60]!r}"
+            )
+        return cls(match[1], int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.number}"
+
+
+def check_topic(topic: str) -> str:
+    """The topic; an error for one that is not words of A-Z a-z 0-9 _ - joined with dots."""
+    if (
+        not isinstance(topic, str)
+        or len(topic) > MAX_TOPIC_LENGTH
+        or not TOPIC.fullmatch(topic)
+    ):
+        raise FeedError(
+            f"topic: expected words of A-Z a-z 0-9 _ - joined with dots, at most "
+            f"{MAX_TOPIC_LENGTH} characters, got {str(topic)[:100]!r}"
+        )
+    return topic
+
+
+def check_pattern(pattern: str) -> str:
+    """A topic, a prefix with ``.*``, or ``*``."""
+    if pattern != "*":
+        check_topic(pattern.removesuffix(".*"))
+    return pattern
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """True when the pattern is the topic, a prefix of its words with ``.*``, or ``*``."""
+    if pattern.endswith(".*"):
+        return topic.startswith(pattern[:-1])
+    return pattern in ("*", topic)
+
+
+def parse_topics(patterns: list[str]) -> tuple[str, ...]:
+    """The patterns a reader asks for, without repetition; ``news`` for none."""
+    if len(patterns) > MAX_TOPICS:
+        raise FeedError(f"topic: expected at most {MAX_TOPICS}, got {len(patterns)}")
+    return tuple(dict.fromkeys(map(check_pattern, patterns))) or (DEFAULT_TOPIC,)
+
+
+def parse_wait(text: str | None) -> float:
+    """Seconds a poll may wait, 0 to 30; 0 without the parameter."""
+    if not text:
+        return 0.0
+    if (
+        not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?", text)
+        or float(text) > MAX_WAIT_SECONDS
+    ):
+        raise FeedError(
+            f"wait: expected seconds from 0 to {MAX_WAIT_SECONDS}, got {text[:20]!r}"
+        )
+    return float(text)

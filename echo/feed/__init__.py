@@ -1,0 +1,24 @@
+"""The feed: server-side push that loses nothing. This is its only door."""
+
+from echo.feed.access import Interest, Reader
+from echo.feed.event import Event, Frame, Notice
+from echo.feed.publish import Published, apublish, apublish_many, publish, publish_many
+from echo.feed.relay import Relay, get_relay
+from echo.feed.subscription import Connection, Subscription
+
+__all__ = [
+    "Connection",
+    "Event",
+    "Frame",
+    "Interest",
+    "Notice",
+    "Published",
+    "Reader",
+    "Relay",
+    "Subscription",
+    "apublish",
+    "apublish_many",
+    "get_relay",
+    "publish",
+    "publish_many",
+]

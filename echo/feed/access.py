@@ -1,0 +1,66 @@
+"""Who may read and who may publish to which topic.
+
+``staff.*`` is for staff, ``user.<id>.*`` for that user, everything else is public.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from django.db.models import Q
+
+from echo.protocol import NotAllowed, matches
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Whoever reads: None for a visitor who has not signed in."""
+
+    user_id: str | None = None
+    is_staff: bool = False
+    username: str = ""
+
+    def may_read(self, topic: str) -> bool:
+        """Judges a topic or a pattern; a pattern is judged by the words before its ``.*``."""
+        words = topic.removesuffix(".*").split(".")
+        if words[0] == "staff":
+            return self.is_staff
+        if words[0] == "user":
+            return self.user_id is not None and words[1:2] == [self.user_id]
+        return True
+
+
+@dataclass(frozen=True)
+class Interest:
+    """What a subscription wants, as far as its reader may have it."""
+
+    patterns: tuple[str, ...]
+    reader: Reader = field(default_factory=Reader)
+
+    def __post_init__(self) -> None:
+        for pattern in self.patterns:
+            if not self.reader.may_read(pattern):
+                raise NotAllowed(
+                    f"topic: {pattern} may not be read by "
+                    f"{self.reader.username or 'a visitor who has not signed in'}; "
+                    "staff.* is for staff, user.<id>.* for that user"
+                )
+
+    def matches(self, topic: str) -> bool:
+        """True for a topic that is wanted and may be read; ``*`` is only what may be read."""
+        return any(matches(pattern, topic) for pattern in self.patterns) and (
+            self.reader.may_read(topic)
+        )
+
+    @cached_property
+    def exact(self) -> list[str]:
+        return [pattern for pattern in self.patterns if not pattern.endswith("*")]
+
+    def query(self, column: str) -> Q:
+        """A database filter that lets through at least what ``matches``, often no more."""
+        if "*" in self.patterns:
+            return Q()
+        wanted = Q(**{f"{column}__in": self.exact})
+        for pattern in self.patterns:
+            if pattern.endswith(".*"):
+                wanted |= Q(**{f"{column}__startswith": pattern[:-1]})
+        return wanted

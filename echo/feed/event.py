@@ -1,0 +1,119 @@
+"""One event and the other frames of the feed, each encoded once for each wire form.
+
+Every subscription is handed the same object, so what is encoded here is shared by all.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from echo.protocol import MAX_DATA_BYTES, EventId, FeedError
+
+
+def encode_data(data: Any) -> str:
+    """The JSON text of an event's data: UTF-8, no newline, at most 64 KiB."""
+    try:
+        text = json.dumps(
+            data, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        )
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise FeedError(
+            f"data: expected a JSON value, got one that is not: {error}"
+        ) from None
+    if size > MAX_DATA_BYTES:
+        raise FeedError(
+            f"data: expected at most {MAX_DATA_BYTES} bytes of JSON, got {size}"
+        )
+    return text
+
+
+def wire_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    return (
+        moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+
+
+class Frame:
+    """What goes over a wire, in its forms: JSON text, ASGI message, SSE bytes.
+
+    ``cursor`` is the id up to which a reader has everything once it has this frame.
+    """
+
+    type: str
+    cursor: EventId | None
+    json: str
+
+    @cached_property
+    def message(self) -> dict[str, Any]:
+        """The ASGI message that carries it over a WebSocket."""
+        return {"type": "websocket.send", "text": self.json}
+
+    @cached_property
+    def sse(self) -> bytes:
+        """The frame in an event stream: an event is unnamed, all others bear their type."""
+        name = "" if self.type == "event" else f"event: {self.type}\n"
+        identity = f"id: {self.cursor}\n" if self.cursor else ""
+        return f"{name}{identity}data: {self.json}\n\n".encode()
+
+
+@dataclass(frozen=True, eq=False)
+class Event(Frame):
+    """A committed event. ``data`` is JSON text, ``previous`` a number or None."""
+
+    type = "event"
+
+    epoch: str
+    number: int
+    topic: str
+    previous: int | None
+    sent_at: str
+    data: str
+
+    @cached_property
+    def id(self) -> EventId:
+        return EventId(self.epoch, self.number)
+
+    @property
+    def cursor(self) -> EventId:  # type: ignore[override]
+        return self.id
+
+    @cached_property
+    def json(self) -> str:  # type: ignore[override]
+        previous = (
+            "null" if self.previous is None else f'"{self.epoch}-{self.previous}"'
+        )
+        return (
+            f'{{"type":"event","id":"{self.epoch}-{self.number}","previous":{previous},'
+            f'"topic":"{self.topic}","sent_at":"{self.sent_at}","data":{self.data}}}'
+        )
+
+    @cached_property
+    def size(self) -> int:
+        """Roughly its bytes on a wire, for the bounds of queues."""
+        return len(self.json)
+
+    def packed(self) -> list[Any]:
+        """The event as it travels over the channel layer, after its epoch."""
+        return [self.number, self.topic, self.previous, self.sent_at, self.data]
+
+
+class Notice(Frame):
+    """A frame that is not an event: hello, heartbeat, reset or bye."""
+
+    def __init__(self, type: str, cursor: EventId | None = None, **fields: Any) -> None:
+        self.type = type
+        self.cursor = cursor
+        shown = {"type": type, **fields}
+        if cursor is not None:
+            shown["last_event_id"] = str(cursor)
+        self.fields = shown
+        self.json = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+
+
+def reset(reason: str, asked: object, cursor: EventId) -> Notice:
+    """Announces a gap: what was asked for cannot be had, and the stream goes on at ``cursor``."""
+    return Notice("reset", cursor, reason=reason, asked=str(asked))

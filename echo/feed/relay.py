@@ -1,0 +1,503 @@
+"""The relay: one per process and event loop, the only reader of the log's tail.
+
+The log is the truth and the channel layer a doorbell. An event after the relay's head is
+fanned out; an older one is dropped; a later one makes it read what lies between. Should no
+doorbell ring, the log is looked at anyway, a second later at most.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from asgiref.sync import sync_to_async
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.db import close_old_connections
+
+from echo.feed import log, metrics
+from echo.feed.access import Interest
+from echo.feed.event import Event, Notice
+from echo.feed.log import Page
+from echo.feed.subscription import Connection, State, Subscription
+from echo.protocol import CloseCode, EventId
+
+logger = logging.getLogger("echo.feed")
+
+GROUP = "feed"
+# A doorbell that never rang costs at most this.
+POLL_SECONDS = 1.0
+# On SQLite a look costs 3 µs, so it may be had often: other processes are heard at once.
+LOCAL_POLL_SECONDS = 0.005
+PULSE_SECONDS = 1.0
+# Three pulses that do not come back: the channel layer is down.
+LAYER_SILENCE_SECONDS = 3.5
+NODE_GONE_SECONDS = 5.0
+PRUNE_SECONDS = 2.0
+# What the relay remembers, so that readers who were away for a moment need no database.
+RECENT_EVENTS = 2000
+RECENT_BYTES = 4 * 1024 * 1024
+# Topics whose readers are remembered; beyond it they are found again.
+REMEMBERED_TOPICS = 10_000
+FAREWELL_SECONDS = 2.0
+RECONNECTS_A_SECOND = 500
+
+# Reading for a few readers who are behind must not wait for each other for long; more
+# threads would only queue at the database instead.
+readers = ThreadPoolExecutor(4, "feed-log")
+
+
+def in_reader_thread(function: Any) -> Any:
+    """The function as a coroutine that runs it with a healthy database connection."""
+
+    def call(*arguments: Any) -> Any:
+        close_old_connections()
+        return function(*arguments)
+
+    return sync_to_async(call, thread_sensitive=False, executor=readers)
+
+
+read_head = in_reader_thread(log.head)
+read_start = in_reader_thread(log.start)
+read_page = in_reader_thread(log.page)
+read_tail = in_reader_thread(log.tail)
+read_oldest = in_reader_thread(log.oldest)
+prune = in_reader_thread(log.prune)
+
+
+class Relay:
+    """Carries committed events to this process's subscriptions."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.node = f"{os.getpid():x}-{secrets.token_hex(3)}"
+        self.started_at = time.time()
+        self.head = EventId("", 0)
+        self.subscriptions: dict[str, Subscription] = {}
+        self.readers_of: dict[str, dict[str, Subscription]] = {}
+        self.recent: deque[Event] = deque()
+        self.recent_bytes = 0
+        self.layer = get_channel_layer()
+        self.layer_carries = not isinstance(self.layer, InMemoryChannelLayer)
+        self.layer_heard_at = 0.0
+        self.layer_up = True
+        self.log_up = True
+        self.nodes: dict[str, dict[str, Any]] = {}
+        self.look = asyncio.Event()
+        self.catching_up = asyncio.Lock()
+        self.tasks: list[asyncio.Task[None]] = []
+        self.stopping = False
+        self.deserted = asyncio.Event()
+
+    # --- life --------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Takes the log's head for its own, and begins to listen and to look."""
+        self.head = await read_head()
+        self.watch = log.CommitWatch()
+        jobs = [self.watch_log, self.tick, self.keep_retention]
+        if self.layer_carries:
+            jobs += [self.listen, self.pulse]
+        self.tasks = [
+            asyncio.create_task(self.forever(job), name=f"feed {job.__name__}")
+            for job in jobs
+        ]
+
+    async def stop(self) -> None:
+        """Ends the relay's tasks; subscriptions are not told."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.watch.close()
+
+    async def forever(self, job: Any) -> None:
+        """Runs a job again when it fails, with one warning for a row of failures."""
+        quiet = False
+        while True:
+            try:
+                await job()
+            except Exception as error:  # noqa: BLE001 -- the relay outlives whatever happens
+                if not quiet:
+                    logger.warning(
+                        "feed: %s failed, trying again: %r", job.__name__, error
+                    )
+                quiet = True
+                await asyncio.sleep(random.uniform(0.2, 1))
+            else:
+                quiet = False
+
+    # --- subscriptions -----------------------------------------------------------------
+
+    async def subscribe(
+        self,
+        interest: Interest,
+        since: str,
+        connection: Connection,
+        heartbeat_seconds: float,
+    ) -> Subscription:
+        """A subscription that begins after ``since``, with its ``reset`` if there is one.
+
+        Raises FeedError for a ``since`` that is no id.
+        """
+        cursor, notice = await self.judge(interest, since)
+        subscription = Subscription(self, interest, connection, heartbeat_seconds)
+        if since == "now":
+            cursor = self.head
+        subscription.position = cursor
+        if cursor == self.head:
+            subscription.state = State.LIVE
+        if notice is not None:
+            metrics.resets.labels(notice.fields["reason"]).inc()
+            subscription.notices.append(notice)
+        self.subscriptions[connection.id] = subscription
+        for topic, readers_of_topic in self.readers_of.items():
+            if interest.matches(topic):
+                readers_of_topic[connection.id] = subscription
+        metrics.connections.labels(connection.transport).inc()
+        return subscription
+
+    async def judge(
+        self, interest: Interest, since: str
+    ) -> tuple[EventId, Notice | None]:
+        """The cursor to begin at; asks the database only when memory cannot tell."""
+        if since == "now":
+            return self.head, None
+        if since != "earliest":
+            asked = EventId.parse(since)
+            if asked == self.head or self.remembers(asked):
+                return asked, None
+        cursor, notice = await read_start(interest, since)
+        if cursor.epoch != self.head.epoch or cursor.number > self.head.number:
+            await self.catch_up()
+        return cursor, notice
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Forgets a subscription; unknown ones are none."""
+        identity = subscription.connection.id
+        if self.subscriptions.pop(identity, None) is None:
+            return
+        for readers_of_topic in self.readers_of.values():
+            readers_of_topic.pop(identity, None)
+        metrics.connections.labels(subscription.connection.transport).dec()
+        if self.stopping and not self.subscriptions:
+            self.deserted.set()
+
+    # --- fan-out -----------------------------------------------------------------------
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Takes events a doorbell brought: fans out what comes next, and notices a gap."""
+        for event in events:
+            if event.epoch != self.head.epoch or event.number > self.head.number + 1:
+                self.look.set()
+                return
+            if event.number == self.head.number + 1:
+                self.fan_out(event)
+
+    def fan_out(self, event: Event) -> None:
+        """Offers the next event to everybody who reads its topic: no I/O, no copy."""
+        self.head = event.id
+        self.remember(event)
+        subscriptions = self.readers_of.get(event.topic)
+        if subscriptions is None:
+            subscriptions = self.find_readers(event.topic)
+        for subscription in subscriptions.values():
+            subscription.offer(event)
+        metrics.events.inc()
+        metrics.deliveries.inc(len(subscriptions))
+        sent_at = datetime.fromisoformat(event.sent_at).timestamp()
+        metrics.delivery_seconds.observe(max(0.0, time.time() - sent_at))
+
+    def find_readers(self, topic: str) -> dict[str, Subscription]:
+        """The subscriptions that read a topic, remembered for its next event."""
+        if len(self.readers_of) >= REMEMBERED_TOPICS:
+            self.readers_of.clear()
+        found = {
+            identity: subscription
+            for identity, subscription in self.subscriptions.items()
+            if subscription.interest.matches(topic)
+        }
+        self.readers_of[topic] = found
+        return found
+
+    def remember(self, event: Event) -> None:
+        self.recent.append(event)
+        self.recent_bytes += event.size
+        while len(self.recent) > RECENT_EVENTS or self.recent_bytes > RECENT_BYTES:
+            self.recent_bytes -= self.recent.popleft().size
+
+    def remembers(self, cursor: EventId) -> bool:
+        """True when every event after the cursor is in memory."""
+        return (
+            bool(self.recent)
+            and cursor.epoch == self.head.epoch
+            and self.recent[0].number - 1 <= cursor.number <= self.head.number
+        )
+
+    async def page(self, interest: Interest, after: int, up_to: int) -> Page:
+        """What an interest is told of between two numbers, from memory when it can be."""
+        if not self.remembers(EventId(self.head.epoch, after)):
+            return await read_page(interest, after, up_to)
+        wanted = [
+            event
+            for event in self.recent
+            if after < event.number <= up_to and interest.matches(event.topic)
+        ]
+        if len(wanted) <= log.PAGE_EVENTS:
+            return Page(wanted, up_to)
+        return Page(wanted[: log.PAGE_EVENTS], wanted[log.PAGE_EVENTS - 1].number)
+
+    # --- the log -----------------------------------------------------------------------
+
+    async def watch_log(self) -> None:
+        """Compares the head with the log's when there may be news, and each second anyway."""
+        last_look = self.loop.time()
+        while True:
+            pause = (
+                LOCAL_POLL_SECONDS
+                if self.watch.cheap and self.subscriptions
+                else POLL_SECONDS
+            )
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self.look.wait()
+            overdue = self.loop.time() - last_look >= POLL_SECONDS
+            if self.look.is_set() or overdue or self.watch.changed():
+                self.look.clear()
+                last_look = self.loop.time()
+                await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Reads the log from the relay's head to its own, and fans out what it finds."""
+        async with self.catching_up:
+            before = self.head  # a doorbell may move the head on during the read
+            last = await self.read_log_head()
+            if last.epoch != before.epoch or last.number < before.number:
+                await self.begin_new_life(last)
+            while self.head.number < last.number:
+                metrics.gaps_healed.inc()
+                head = self.head
+                events = await read_tail(head.number, last.number)
+                if not self.take_page(head, events, last):
+                    return
+                await asyncio.sleep(
+                    0
+                )  # the writers' turn: their queues hold a page or two
+
+    async def read_log_head(self) -> EventId:
+        try:
+            head: EventId = await read_head()
+        except Exception:
+            self.log_up = False
+            raise
+        self.log_up = True
+        return head
+
+    def take_page(self, head: EventId, events: list[Event], last: EventId) -> bool:
+        """Fans out a page of the log; False when there is no more to read.
+
+        Where retention has been faster than this relay, each reader is left to find out
+        for itself whether something of its own has gone.
+        """
+        if not events or events[0].number > head.number + 1:
+            if self.head != head:
+                return True  # a doorbell was faster
+            self.skip_to(
+                EventId(head.epoch, events[0].number - 1 if events else last.number)
+            )
+        for event in events:
+            if event.number == self.head.number + 1:
+                self.fan_out(event)
+        return bool(events)
+
+    def skip_to(self, head: EventId) -> None:
+        """Moves on over numbers that have been pruned."""
+        self.recent.clear()
+        self.recent_bytes = 0
+        self.head = head
+        for subscription in self.subscriptions.values():
+            subscription.fall_behind()
+            subscription.wake()
+
+    async def begin_new_life(self, last: EventId) -> None:
+        """The log was wiped or restored: every reader is told, and starts at its new head.
+
+        A log that went backwards under its old name is an older copy, whose numbers would
+        soon name other events: it gets a new epoch.
+        """
+        reason = "epoch"
+        if last.epoch == self.head.epoch:
+            reason, last = "ahead", await in_reader_thread(log.renew_epoch)()
+        logger.warning(
+            "the log is another one: %s was %s; readers are reset", last, self.head
+        )
+        self.recent.clear()
+        self.recent_bytes = 0
+        self.head = last
+        for subscription in self.subscriptions.values():
+            subscription.lose(reason, last)
+
+    async def keep_retention(self) -> None:
+        """Prunes a little now and then; at once again while there is more to prune."""
+        while True:
+            gone = await prune()
+            await asyncio.sleep(
+                0.05 if gone else PRUNE_SECONDS * random.uniform(0.5, 1.5)
+            )
+
+    # --- the channel layer -------------------------------------------------------------
+
+    async def listen(self) -> None:
+        """One channel and one group membership for the whole process."""
+        await (
+            self.send_pulse()
+        )  # fails while the layer is down, before a channel is made
+        channel = await self.layer.new_channel("feed")
+        await self.layer.group_add(GROUP, channel)
+        while True:
+            self.hear(await self.layer.receive(channel))
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """Takes one message of the group."""
+        self.layer_heard_at = self.loop.time()
+        if not self.layer_up:
+            logger.info("the channel layer is back")
+            self.layer_up = True
+            self.look.set()
+        match message["type"]:
+            case "feed.events":
+                self.take(unpack(message))
+            case "feed.look":
+                self.look.set()
+            case "feed.pulse":
+                self.nodes[message["node"]] = message | {"heard_at": self.loop.time()}
+                if message["head"] != str(self.head):
+                    self.look.set()
+            case unknown:
+                raise ValueError(f"expected a feed message, got {unknown!r}")
+
+    async def pulse(self) -> None:
+        """Tells the other nodes of this one, and finds out whether the layer carries."""
+        self.layer_heard_at = self.loop.time()
+        while True:
+            with contextlib.suppress(Exception):
+                await self.send_pulse()
+            silence = self.loop.time() - self.layer_heard_at
+            if silence > LAYER_SILENCE_SECONDS and self.layer_up:
+                self.layer_up = False
+                logger.warning(
+                    "the channel layer is silent: events are found in the log, %s s late at most",
+                    POLL_SECONDS,
+                )
+            metrics.layer_up.set(self.layer_up)
+            await asyncio.sleep(PULSE_SECONDS)
+
+    async def send_pulse(self) -> None:
+        async with asyncio.timeout(PULSE_SECONDS):
+            await self.layer.group_send(GROUP, self.describe() | {"type": "feed.pulse"})
+
+    # --- clock, census, end ------------------------------------------------------------
+
+    async def tick(self) -> None:
+        """Once a second: heartbeats, and nodes that are gone are forgotten."""
+        while True:
+            await asyncio.sleep(1)
+            now = time.monotonic()
+            for subscription in list(self.subscriptions.values()):
+                subscription.beat(now)
+            horizon = self.loop.time() - NODE_GONE_SECONDS
+            self.nodes = {
+                k: v for k, v in self.nodes.items() if v["heard_at"] > horizon
+            }
+
+    def describe(self) -> dict[str, Any]:
+        """This node, as others and the operators see it."""
+        return {
+            "node": self.node,
+            "pid": os.getpid(),
+            "started_at": self.started_at,
+            "head": str(self.head),
+            "connections": len(self.subscriptions),
+            "channel_layer": self.layer_state,
+        }
+
+    @property
+    def layer_state(self) -> str:
+        """``none`` when this process needs no other's doorbell, else ``up`` or ``down``."""
+        if not self.layer_carries:
+            return "none"
+        return "up" if self.layer_up else "down"
+
+    async def oldest(self, interest: Interest) -> EventId:
+        """The cursor from which everything kept can be had."""
+        return EventId(self.head.epoch, await read_oldest(interest))
+
+    async def say_farewell(self) -> None:
+        """Says ``bye`` to every reader, with return times spread out, and waits a little."""
+        self.stopping = True
+        spread = min(20.0, 0.5 + len(self.subscriptions) / RECONNECTS_A_SECOND)
+        for subscription in list(self.subscriptions.values()):
+            subscription.end(
+                CloseCode.SHUTDOWN, "shutdown", random.uniform(0.1, spread)
+            )
+        if self.subscriptions:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.deserted.wait(), FAREWELL_SECONDS)
+
+
+# --- the process's relays --------------------------------------------------------------
+
+relays: WeakKeyDictionary[asyncio.AbstractEventLoop, Relay] = WeakKeyDictionary()
+starting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+    WeakKeyDictionary()
+)
+registry = threading.Lock()
+
+
+async def get_relay() -> Relay:
+    """This event loop's relay, started when it is first asked for."""
+    loop = asyncio.get_running_loop()
+    if (relay := relays.get(loop)) is not None:
+        return relay
+    with registry:
+        lock = starting.setdefault(loop, asyncio.Lock())
+    async with lock:
+        if loop not in relays:
+            relay = Relay()
+            await relay.start()
+            with registry:
+                relays[loop] = relay
+    return relays[loop]
+
+
+def take_everywhere(events: list[Event]) -> None:
+    """Hands events that this process has committed to its own relays, from any thread."""
+    with registry:
+        present = list(relays.items())
+    for loop, relay in present:
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(relay.take, events)
+
+
+def message(events: list[Event], max_bytes: int) -> dict[str, Any]:
+    """Events as one message of the channel layer, or a word to look when they are too big."""
+    if sum(event.size for event in events) > max_bytes:
+        return {"type": "feed.look"}
+    return {
+        "type": "feed.events",
+        "epoch": events[0].epoch,
+        "events": [event.packed() for event in events],
+    }
+
+
+def unpack(message: dict[str, Any]) -> list[Event]:
+    """The events of such a message."""
+    return [Event(message["epoch"], *packed) for packed in message["events"]]

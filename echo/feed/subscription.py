@@ -1,0 +1,217 @@
+"""One reader of the feed: where it is, what waits for it, and how it gets from past to live.
+
+Hand-over, in three visible steps: ``register`` (live events are buffered from here on),
+``replay`` (pages of the log up to the head of that moment), and live, without a gap or a
+double. A reader too slow for its queue goes the same way again, at its own pace.
+"""
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from echo.feed import metrics
+from echo.feed.access import Interest
+from echo.feed.event import Event, Frame, Notice, reset
+from echo.feed.log import Expired
+from echo.protocol import CloseCode, EventId
+
+if TYPE_CHECKING:
+    from echo.feed.relay import Relay
+
+MAX_QUEUED_EVENTS = 1000
+MAX_QUEUED_BYTES = 1024 * 1024
+
+
+class State(Enum):
+    """Where a subscription's next events come from."""
+
+    BEHIND = "behind"  # from the log; live events are not kept for it
+    REPLAYING = "replaying"  # from the log up to a fixed head; live events wait
+    LIVE = "live"  # from its queue
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Who holds a subscription, for the census."""
+
+    transport: str
+    address: str = ""
+    user_agent: str = ""
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
+    since: float = field(default_factory=time.time)
+
+
+class Subscription:
+    """Hands frames to one transport, in order, and keeps its memory bounded.
+
+    ``position`` is the id up to which the transport has been given everything.
+    """
+
+    def __init__(
+        self,
+        relay: "Relay",
+        interest: Interest,
+        connection: Connection,
+        heartbeat_seconds: float,
+    ) -> None:
+        self.relay = relay
+        self.interest = interest
+        self.connection = connection
+        self.heartbeat_seconds = heartbeat_seconds
+        self.state = State.BEHIND
+        self.position = relay.head
+        self.target = 0
+        self.queue: deque[Event] = deque()
+        self.queued_bytes = 0
+        self.notices: deque[Notice] = deque()
+        self.arrival: asyncio.Future[None] | None = None
+        self.active_at = time.monotonic()
+        self.ended = False
+
+    # --- what the relay calls ----------------------------------------------------------
+
+    def offer(self, event: Event) -> None:
+        """Queues a live event; one that comes while the log is being read is there too."""
+        if self.state is State.BEHIND:
+            return
+        self.queue.append(event)
+        self.queued_bytes += event.size
+        if len(self.queue) > MAX_QUEUED_EVENTS or self.queued_bytes > MAX_QUEUED_BYTES:
+            metrics.slow_readers.inc()
+            self.fall_behind()
+        if self.arrival is not None:
+            self.wake()
+
+    def fall_behind(self) -> None:
+        """Drops the queue: the reader is served from the log instead, at its own pace."""
+        self.clear()
+        self.state = State.BEHIND
+
+    def lose(self, reason: str, head: EventId) -> None:
+        """Announces that what lay before ``head`` cannot be had any more."""
+        self.clear()
+        self.notify(reset(reason, self.position, head))
+        metrics.resets.labels(reason).inc()
+        self.position = head
+        self.state = State.LIVE
+
+    def beat(self, now: float) -> None:
+        """A heartbeat, for a transport that has waited long for an event."""
+        if self.arrival is not None and now - self.active_at >= self.heartbeat_seconds:
+            self.notify(Notice("heartbeat", self.relay.head))
+
+    def end(self, code: CloseCode, reason: str, retry_seconds: float = 0.0) -> None:
+        """Says ``bye``: the last frame, after which the transport closes with the code."""
+        if not self.ended:
+            self.ended = True
+            retry_ms = round(retry_seconds * 1000)
+            self.notify(Notice("bye", code=int(code), reason=reason, retry_ms=retry_ms))
+
+    # --- what the transport calls ------------------------------------------------------
+
+    async def next(self) -> Sequence[Frame]:
+        """The frames that are due, at least one; waits for them."""
+        while True:
+            if self.notices:
+                frames: Sequence[Frame] = tuple(self.notices)
+                self.notices.clear()
+                self.active_at = time.monotonic()
+                return frames
+            if self.state is not State.LIVE:
+                frames = await self.replay()
+            else:
+                frames = self.take_queue()
+            if frames:
+                self.active_at = time.monotonic()
+                return frames
+            if self.state is State.LIVE and not self.queue and not self.notices:
+                await self.wait()
+
+    async def wait(self) -> None:
+        """Sleeps until the relay has something."""
+        self.arrival = asyncio.get_running_loop().create_future()
+        try:
+            await self.arrival
+        finally:
+            self.arrival = None
+
+    def close(self) -> None:
+        """Leaves the relay; what is queued is forgotten."""
+        self.clear()
+        self.relay.unsubscribe(self)
+
+    @property
+    def cursor(self) -> EventId:
+        """The id from which this reader can resume without missing anything."""
+        if self.state is State.LIVE and not self.queue:
+            return self.relay.head
+        return self.position
+
+    # --- from past to live -------------------------------------------------------------
+
+    async def replay(self) -> Sequence[Event]:
+        """One page of the log; live once the page has reached the head it aimed at."""
+        if self.state is State.BEHIND:
+            self.register()
+        position = self.position
+        try:
+            page = await self.relay.page(self.interest, position.number, self.target)
+        except Expired:
+            if self.position is position:
+                self.lose("expired", self.relay.head)
+            return ()
+        if self.position is not position:
+            return ()  # lost meanwhile: the page belongs to the past
+        self.position = EventId(position.epoch, page.reached)
+        if self.state is State.REPLAYING and page.reached >= self.target:
+            self.state = State.LIVE
+        return page.events
+
+    def register(self) -> None:
+        """From here on live events are buffered; the log is read up to this head."""
+        self.target = self.relay.head.number
+        self.state = State.REPLAYING
+
+    def take_queue(self) -> Sequence[Event]:
+        """All that is queued; the queue is then empty."""
+        if not self.queue:
+            return ()
+        events = tuple(self.queue)
+        self.clear()
+        self.position = events[-1].id
+        return events
+
+    # --- small -------------------------------------------------------------------------
+
+    def notify(self, notice: Notice) -> None:
+        self.notices.append(notice)
+        self.wake()
+
+    def wake(self) -> None:
+        if self.arrival is not None and not self.arrival.done():
+            self.arrival.set_result(None)
+
+    def clear(self) -> None:
+        self.queue.clear()
+        self.queued_bytes = 0
+
+    def describe(self) -> dict[str, Any]:
+        """The connection as the census lists it."""
+        reader = self.interest.reader
+        return {
+            "id": self.connection.id,
+            "transport": self.connection.transport,
+            "user": reader.username,
+            "address": self.connection.address,
+            "user_agent": self.connection.user_agent,
+            "topics": list(self.interest.patterns),
+            "since": self.connection.since,
+            "behind": max(0, self.relay.head.number - self.cursor.number),
+            "queued": len(self.queue),
+            "state": self.state.value,
+        }

@@ -1,0 +1,169 @@
+"""The log's tables: events, the counter that numbers them, topics, and publishing tokens.
+
+Only ``echo.feed`` writes them; the admin reads them.
+"""
+
+import hashlib
+import secrets
+from datetime import datetime
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from django.utils.translation import gettext_lazy as _
+
+from echo.protocol import EPOCH_ALPHABET, EPOCH_LENGTH, MAX_TOPIC_LENGTH
+
+
+def new_epoch() -> str:
+    """Eight random base62 characters: the name of one life of the log."""
+    return "".join(secrets.choice(EPOCH_ALPHABET) for _ in range(EPOCH_LENGTH))
+
+
+def hash_secret(secret: str) -> str:
+    """SHA-256 in hex: a secret of 256 random bits needs no slow hash."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Log(models.Model):
+    """The one row whose lock orders all events: the counter is taken and held to COMMIT.
+
+    So 11 can never be seen before 10, and a rollback gives 10 back. An AutoField or a
+    database sequence does neither.
+    """
+
+    epoch = models.CharField(_("epoch"), max_length=EPOCH_LENGTH, default=new_epoch)
+    last_number = models.BigIntegerField(_("last number"), default=0)
+
+    class Meta:
+        verbose_name = _("log")
+        verbose_name_plural = _("log")
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.last_number}"
+
+
+class Topic(models.Model):
+    """A topic that has had an event, with what is needed to number and to prune it."""
+
+    name = models.CharField(_("name"), max_length=MAX_TOPIC_LENGTH, primary_key=True)
+    last_number = models.BigIntegerField(_("last number"))
+    pruned_number = models.BigIntegerField(
+        _("pruned number"),
+        default=0,
+        help_text=_(
+            "The highest number pruned: a reader behind it has missed something."
+        ),
+    )
+    kept = models.PositiveIntegerField(_("events kept"), default=0)
+    retention_seconds = models.PositiveIntegerField(
+        _("retention in seconds"),
+        null=True,
+        blank=True,
+        help_text=_("Older events go; empty for the site's own setting."),
+    )
+    retention_events = models.PositiveIntegerField(
+        _("retention in events"),
+        null=True,
+        blank=True,
+        help_text=_("Events beyond this many go; empty for the site's own setting."),
+    )
+
+    class Meta:
+        verbose_name = _("topic")
+        verbose_name_plural = _("topics")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Event(models.Model):
+    """One committed event. Its data is kept as the JSON text that goes over the wire."""
+
+    class Source(models.TextChoices):
+        ADMIN = "admin", _("admin")
+        COMMAND = "command", _("command")
+        HTTP = "http", _("HTTP")
+        CODE = "code", _("code")
+
+    number = models.BigIntegerField(_("number"), primary_key=True)
+    topic = models.CharField(_("topic"), max_length=MAX_TOPIC_LENGTH)
+    previous = models.BigIntegerField(_("previous"), null=True)
+    data = models.TextField(_("data"))
+    sent_at = models.DateTimeField(_("sent at"), db_index=True)
+    key = models.CharField(_("key"), max_length=200, null=True)  # noqa: DJ001 -- unique or none
+    source = models.CharField(_("source"), max_length=10, choices=Source.choices)
+    author = models.CharField(_("author"), max_length=150, blank=True)
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["topic", "key"], name="one_event_for_each_key"
+            )
+        ]
+        indexes = [models.Index(fields=["topic", "number"], name="event_topic_number")]
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.number}"
+
+
+class Token(models.Model):
+    """A bearer token that may publish to some topics; only its hash is stored.
+
+    What the bearer sends is ``<id>.<secret>``, so that one row is looked up and one hash
+    compared.
+    """
+
+    name = models.CharField(_("name"), max_length=100)
+    secret_hash = models.CharField(
+        _("hash of the secret"), max_length=64, editable=False
+    )
+    topics = models.CharField(
+        _("topics"),
+        max_length=1000,
+        default="*",
+        help_text=_(
+            "What it may publish to: topics or patterns such as news.*, with spaces."
+        ),
+    )
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        verbose_name=_("owner"),
+        null=True,
+        blank=True,
+    )
+    is_active = models.BooleanField(_("active"), default=True)
+    created_at = models.DateTimeField(
+        _("created at"), default=timezone.now, editable=False
+    )
+    last_used_at = models.DateTimeField(_("last used at"), null=True, editable=False)
+
+    class Meta:
+        verbose_name = _("token")
+        verbose_name_plural = _("tokens")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def renew_secret(self) -> str:
+        """A new secret, which is shown once and then exists only as its hash."""
+        secret = secrets.token_urlsafe(32)
+        self.secret_hash = hash_secret(secret)
+        return secret
+
+    def accepts(self, secret: str) -> bool:
+        return self.is_active and constant_time_compare(
+            self.secret_hash, hash_secret(secret)
+        )
+
+    def used(self, now: datetime) -> None:
+        """Remembers the last use, at most once a minute."""
+        if self.last_used_at is None or (now - self.last_used_at).total_seconds() > 60:
+            Token.objects.filter(pk=self.pk).update(last_used_at=now)
