@@ -1,0 +1,88 @@
+# What can be done with wsdemo; `make` alone lists it. Needs Python 3.11 or newer and make.
+
+HOST = 127.0.0.1
+PORT = 8000
+PY = .venv/bin/python
+PIP = $(PY) -m pip install --quiet --disable-pip-version-check
+# STRICT=1 turns whatever would be skipped into a failure.
+STRICT =
+# Passed on to pytest, bench/conformance.py or bench/echo.py.
+ARGS =
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint lint-python lint-web fmt conformance bench chromium
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: .venv/packages ## start the site (HOST=127.0.0.1 PORT=8000)
+	@$(PY) manage.py migrate --verbosity 0
+	@$(PY) manage.py firstadmin
+	@echo "console    http://$(HOST):$(PORT)/"
+	@echo "WebSocket  ws://$(HOST):$(PORT)/echo"
+	@echo "admin      http://$(HOST):$(PORT)/admin/"
+	@exec $(PY) manage.py runserver $(HOST):$(PORT)
+
+test: .venv/dev-packages chromium ## run all the tests (STRICT=1 skips none, ARGS="-k echo")
+	@$(PY) -m pytest $(if $(STRICT),--no-skips) $(ARGS)
+
+lint: lint-python lint-web ## check style, types, imports, templates, JavaScript and CSS
+
+lint-python: .venv/dev-packages
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+	.venv/bin/djade --check $(TEMPLATES)
+
+lint-web: node_modules/.package-lock.json
+	npx biome check
+
+fmt: .venv/dev-packages node_modules/.package-lock.json ## rewrite the sources as lint wants them
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+	.venv/bin/djade $(TEMPLATES)
+	npx biome check --write
+
+conformance: .venv/dev-packages ## run the Autobahn testsuite against /echo
+	@$(PY) bench/conformance.py $(ARGS)
+
+bench: .venv/dev-packages ## measure the echo against its peers
+	@$(PY) bench/echo.py $(ARGS)
+
+# --- what the targets need ---------------------------------------------------------------
+
+TEMPLATES = $(shell git ls-files -- 'templates/*.html')
+
+# For the browser tests, where it can be had; where it cannot, pytest says what it skipped.
+chromium:
+	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || { \
+	echo "installing Chromium for the browser tests"; \
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || true
+
+# The first Python that is new enough; `make PYTHON=/path/to/python3.12 …` names another.
+PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "expected Python 3.11 or newer, got $$(python3 --version 2>&1): \
+	install one (Debian 12: apt-get install python3 python3-venv), or name it: make PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv || { rm -rf .venv; echo "$(PYTHON) makes no virtual \
+	environments: install its venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
+
+.venv/packages: requirements.txt | .venv/bin/python
+	@echo "installing the packages of requirements.txt into .venv"
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+.venv/dev-packages: requirements-dev.txt .venv/packages
+	@echo "installing the packages of requirements-dev.txt into .venv"
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+node_modules/.package-lock.json: package-lock.json
+	@command -v npm >/dev/null || { echo "expected npm, got none: install Node.js, which \
+	checks the JavaScript and CSS (Debian: apt-get install nodejs npm)" >&2; exit 1; }
+	npm ci --no-audit --no-fund
+	@touch $@
