@@ -1,0 +1,88 @@
+"""A client that does not read is not read from: the server's memory stays bounded."""
+
+import itertools
+import select
+import threading
+from pathlib import Path
+
+import pytest
+
+from echo.tests.live import LiveSite
+from echo.tests.servers.conftest import Connect
+from echo.tests.servers.frames import Connection, Opcode, encode
+
+MESSAGE_BYTES = 64 * 1024
+MESSAGES = 3400  # 212 MiB
+# What kernels and servers may hold; unbounded buffering passes 200 MiB.
+MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
+MAX_GROWTH_BYTES = 32 * 1024 * 1024
+STALLED_SECONDS = 0.5
+
+
+def memory(process: int, field: str = "VmHWM") -> int:
+    """The process's peak (VmHWM) or present (VmRSS) resident set, in bytes."""
+    status = Path(f"/proc/{process}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
+def forget_peak(process: int) -> None:
+    """The kernel measures VmHWM from here on (proc(5), clear_refs)."""
+    Path(f"/proc/{process}/clear_refs").write_text("5")
+
+
+def payload(number: int) -> bytes:
+    return number.to_bytes(4, "big") * (MESSAGE_BYTES // 4)
+
+
+def write_until_stalled(connection: Connection, data: bytes) -> int:
+    """Sends the data over and over; how many bytes went before nobody took any more."""
+    sent = 0
+    connection.socket.setblocking(False)
+    while select.select([], [connection.socket], [], STALLED_SECONDS)[1]:
+        sent += connection.socket.send(data[sent % len(data) :])
+        assert sent < MAX_IN_FLIGHT_BYTES, "the server reads on although nobody reads"
+    connection.socket.settimeout(5)
+    return sent
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(),
+    reason="memory is read from Linux's /proc",
+)
+@pytest.mark.parametrize("target", ["/echo", "/echo?delay=1ms"])
+def test_a_reader_that_does_not_read_costs_bounded_memory_and_loses_nothing(
+    quiet_site: LiveSite, connect: Connect, target: str
+) -> None:
+    assert quiet_site.process is not None
+    process = quiet_site.process.pid
+    connection = connect(target)
+    forget_peak(process)
+    before = memory(process)
+    frames = b"".join(encode(Opcode.BINARY, payload(n)) for n in range(MESSAGES))
+    sent = write_until_stalled(connection, frames)
+    writer = threading.Thread(target=connection.socket.sendall, args=(frames[sent:],))
+    writer.start()
+    for number in range(MESSAGES):
+        assert connection.frame().payload == payload(number)
+    writer.join()
+    assert memory(process) - before < MAX_GROWTH_BYTES
+
+
+def test_a_reader_that_does_not_read_holds_nobody_else_back(connect: Connect) -> None:
+    stalled, other = connect(), connect()
+    write_until_stalled(stalled, encode(Opcode.BINARY, payload(1)))
+    for number in itertools.islice(itertools.count(), 10):
+        other.send_frame(Opcode.TEXT, b"%d" % number)
+        assert other.frame().payload == b"%d" % number
+
+
+def test_a_flood_of_pings_that_nobody_reads_is_bounded(
+    quiet_site: LiveSite, connect: Connect
+) -> None:
+    assert quiet_site.process is not None
+    connection = connect()
+    forget_peak(quiet_site.process.pid)
+    before = memory(quiet_site.process.pid)
+    write_until_stalled(connection, encode(Opcode.PING, bytes(125)) * 500)
+    assert memory(quiet_site.process.pid) - before < MAX_GROWTH_BYTES
