@@ -1,0 +1,36 @@
+"""Makes text from the wire safe to show on a terminal."""
+
+import json
+import unicodedata
+
+# Cc and Cf move cursors and turn text around; Zl and Zp end lines; the rest has no glyph.
+UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Cf, and yet part of ordinary text: the joiners of emoji and of Persian or Hindi words.
+JOINERS = frozenset("\u200c\u200d")
+
+
+def escape(text: str) -> str:
+    """The text with control and format characters as Python writes them: ``\\x1b``."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(escape_character, text))
+
+
+def escape_character(character: str) -> str:
+    return repr(character)[1:-1] if is_unsafe(character) else character
+
+
+def is_unsafe(character: str) -> bool:
+    """True for what a terminal may act on, or show as nothing."""
+    unsafe = unicodedata.category(character) in UNSAFE_CATEGORIES
+    return unsafe and character not in JOINERS
+
+
+def escape_bytes(data: bytes) -> str:
+    """Bytes as the UTF-8 text that they mostly are; those that are not, as ``\\xff``."""
+    return escape(data.decode(errors="backslashreplace"))
+
+
+def escape_json(line: str) -> str:
+    """A line of JSON with the same characters as ``\\u`` escapes, which JSON allows raw."""
+    return "".join(json.dumps(c)[1:-1] if is_unsafe(c) else c for c in line)

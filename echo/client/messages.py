@@ -1,0 +1,204 @@
+"""Where messages come from: the clock, the command line, standard input, or a prompt.
+
+Every source has ``next``, which may be cancelled and loses nothing by it, so that a
+message waits out a reconnect.
+"""
+
+import asyncio
+import base64
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Protocol
+
+from echo.client.errors import ClientError, ExitCode
+
+Payload = str | bytes
+READ_BYTES = 64 * 1024
+# Pieces of input read ahead of the sender; what is beyond stays in the pipe.
+MAX_BATCHES_AHEAD = 2
+
+
+class Form(Enum):
+    """How a message is written by the user: as text, or as binary in one of three ways."""
+
+    TEXT = "text"
+    BINARY = "binary"
+    HEX = "hexadecimal"
+    BASE64 = "base64"
+
+
+def encode(written: bytes, form: Form) -> Payload:
+    """The message that these bytes stand for. Raises ClientError."""
+    try:
+        if form is Form.TEXT:
+            return written.decode()
+        if form is Form.BINARY:
+            return written
+        if form is Form.HEX:
+            return bytes.fromhex(written.decode())
+        return base64.b64decode(written, validate=True)
+    except ValueError:
+        shown = ascii(written[:40])[1:]
+        remedy = "; --binary sends bytes as they are" if form is Form.TEXT else ""
+        wanted = "UTF-8 text" if form is Form.TEXT else form.value
+        raise ClientError(
+            ExitCode.USAGE, f"message: expected {wanted}, got {shown}{remedy}"
+        ) from None
+
+
+def now() -> str:
+    """The current time as RFC 3339 text."""
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+class Source(Protocol):
+    """Gives the messages to send, one after another, and then None."""
+
+    async def next(self) -> Payload | None: ...
+
+
+class Clock:
+    """The current time, ``count`` times or without end, as gorilla's client sends it."""
+
+    def __init__(self, form: Form, count: int | None) -> None:
+        self._form = form
+        self._left = count
+
+    async def next(self) -> Payload | None:
+        if self._left == 0:
+            return None
+        if self._left is not None:
+            self._left -= 1
+        time = now()
+        return time if self._form is Form.TEXT else time.encode()
+
+
+class Listed:
+    """The given messages, one after another, ``count`` times over."""
+
+    def __init__(self, messages: Iterable[Payload], count: int) -> None:
+        self._messages = tuple(messages)
+        self._left = len(self._messages) * count
+
+    async def next(self) -> Payload | None:
+        if self._left == 0:
+            return None
+        message = self._messages[-self._left % len(self._messages)]
+        self._left -= 1
+        return message
+
+
+class Lines:
+    """Each line of a file descriptor, without its line end, as one message.
+
+    A thread reads, because a regular file has no readiness to wait for and a terminal
+    that is set non-blocking would make our own output fail. It is a daemon: a read that
+    never returns keeps nobody from leaving.
+    """
+
+    def __init__(self, descriptor: int, form: Form) -> None:
+        self._descriptor = descriptor
+        self._form = form
+        self._lines: deque[bytes] = deque()
+        self._batches: asyncio.Queue[list[bytes]] = asyncio.Queue()
+        # Bounds what is read ahead: the thread takes room for a batch, ``next`` gives it.
+        self._room = threading.Semaphore(MAX_BATCHES_AHEAD)
+        self._started = self._ended = False
+
+    async def next(self) -> Payload | None:
+        if not self._started:
+            self._started = True
+            loop = asyncio.get_running_loop()
+            threading.Thread(target=self._read, args=(loop,), daemon=True).start()
+        while not self._lines and not self._ended:
+            batch = await self._batches.get()
+            self._room.release()
+            self._lines.extend(batch)
+            self._ended = not batch
+        return encode(self._lines.popleft(), self._form) if self._lines else None
+
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        # The loop is closed when the run is over before the input is.
+        with suppress(RuntimeError):
+            for batch in read_lines(self._descriptor):
+                self._room.acquire()
+                loop.call_soon_threadsafe(self._batches.put_nowait, batch)
+
+
+def read_lines(descriptor: int) -> Iterator[list[bytes]]:
+    """Lines as they come, several at a time; an empty list is the end."""
+    rest = b""
+    while data := os.read(descriptor, READ_BYTES):
+        *lines, rest = (rest + data).split(b"\n")
+        if lines:
+            yield [line.removesuffix(b"\r") for line in lines]
+    if rest:
+        yield [rest]
+    yield []
+
+
+class Prompt:
+    """Lines typed at a prompt, with editing and history; arrivals are printed above it.
+
+    ``interrupt`` is called for Ctrl-C, which a terminal in raw mode makes no signal of;
+    ``complain`` shows what is wrong with a line. Ctrl-D ends the messages.
+    """
+
+    def __init__(
+        self,
+        form: Form,
+        interrupt: Callable[[], None],
+        complain: Callable[[str], None],
+    ) -> None:
+        self._form = form
+        self._interrupt = interrupt
+        self._complain = complain
+        self._lines: asyncio.Queue[Payload | None] = asyncio.Queue(1)
+        self._reading: asyncio.Task[None] | None = None
+
+    async def next(self) -> Payload | None:
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read(), name="prompt")
+        return await self._lines.get()
+
+    async def close(self) -> None:
+        """Takes the prompt off the screen."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+
+    async def _read(self) -> None:
+        from prompt_toolkit import PromptSession  # slow to import, and rarely wanted
+
+        session: PromptSession[str] = PromptSession()
+        while True:
+            try:
+                line = await session.prompt_async("> ", handle_sigint=False)
+                message = encode(line.encode(), self._form)
+            except ClientError as error:
+                self._complain(str(error))
+            except KeyboardInterrupt:
+                return self._interrupt()
+            except EOFError:
+                return await self._lines.put(None)
+            else:
+                await self._lines.put(message)
+
+
+class Chain:
+    """The messages of several sources, one source after another."""
+
+    def __init__(self, *sources: Source) -> None:
+        self._sources = deque(sources)
+
+    async def next(self) -> Payload | None:
+        while self._sources:
+            if (message := await self._sources[0].next()) is not None:
+                return message
+            self._sources.popleft()
+        return None

@@ -1,0 +1,161 @@
+"""What a run of the client is asked to do: one dataclass, and the parsers of its values.
+
+A value that cannot be honoured is an ArgumentTypeError that says expected and got;
+argparse names the option in front of it and exits with 2.
+"""
+
+import re
+from argparse import ArgumentTypeError
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from websockets.exceptions import InvalidURI
+from websockets.headers import build_host
+from websockets.uri import WebSocketURI, parse_uri
+
+from echo.protocol import MAX_CLOSE_REASON_BYTES, is_sendable_close_code
+
+# gorilla's is localhost:8080; this is where `manage.py runserver` listens.
+DEFAULT_ADDRESS = "localhost:8000"
+DEFAULT_TIMEOUT_SECONDS = (
+    30.0  # longer than the longest delay that /echo can be asked for
+)
+CLOCK_INTERVAL_SECONDS = 1.0
+
+SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
+# RFC 3986: what a path or a query holds as it is; `%` because it may be quoted already.
+URL_CHARACTERS = "%:/?#[]@!$&'()*+,;=~"
+UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ms|s|m|h)")
+NUMBER = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
+# RFC 9110 section 5.6.2: header names and subprotocols are tokens.
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# Section 5.5: visible characters, spaces and tabs, as ISO 8859-1.
+HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """One run's settings; durations in seconds, and ``None`` where nothing was asked for."""
+
+    uri: WebSocketURI
+    headers: tuple[tuple[str, str], ...] = ()
+    origin: str | None = None
+    subprotocols: tuple[str, ...] = ()
+    insecure: bool = False
+    timeout: float = DEFAULT_TIMEOUT_SECONDS
+    delay: float = 0.0  # before the first message
+    interval: float = 0.0  # between two
+    wait: float | None = None
+    reconnect: bool = False
+    close_code: int = 1000
+    close_reason: str = ""
+    trace: bool = False
+
+    @property
+    def url(self) -> str:
+        """The address as it is shown: without a user's name and password."""
+        uri = self.uri
+        scheme = "wss" if uri.secure else "ws"
+        host = build_host(uri.host, uri.port, uri.secure)
+        return f"{scheme}://{host}{uri.resource_name}"
+
+
+def parse_url(text: str) -> WebSocketURI:
+    """A ws, wss, http or https URL, or host:port/path; spaces and non-ASCII are quoted."""
+    try:
+        parts = urlsplit(text if "://" in text else f"ws://{text}")
+        scheme = SCHEMES[parts.scheme]
+        path, query = (
+            quote(part, URL_CHARACTERS) for part in (parts.path, parts.query)
+        )
+        uri = urlunsplit((scheme, parts.netloc, path, query, parts.fragment))
+        return parse_uri(uri)
+    except KeyError:
+        problem = f"the scheme {parts.scheme!r}"
+    except InvalidURI as error:
+        problem = f"{text!r}: {error.msg}"
+    except ValueError as error:  # a port that is no number, a host that is no name
+        problem = f"{text!r}: {error}"
+    raise ArgumentTypeError(
+        "expected a ws://, wss://, http:// or https:// URL or host:port/path, "
+        f"got {problem}"
+    )
+
+
+def parse_duration(text: str) -> float:
+    """Seconds, from Go style (``250ms``, ``1m30s``) or plain seconds."""
+    if NUMBER.fullmatch(text):
+        return float(text)
+    parts = DURATION_PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ArgumentTypeError(
+            f"expected a duration such as 250ms, 1.5s, 1m30s or 2, got {text!r}"
+        )
+    return sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
+
+
+def parse_positive_duration(text: str) -> float:
+    """A duration of more than nothing."""
+    if seconds := parse_duration(text):
+        return seconds
+    raise ArgumentTypeError(f"expected a duration of more than 0 s, got {text!r}")
+
+
+def parse_count(text: str) -> int:
+    """A whole number from 1."""
+    if not re.fullmatch("[0-9]{1,18}", text) or int(text) == 0:
+        raise ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def parse_header(text: str) -> tuple[str, str]:
+    """A header's name and value, from ``Name: value``."""
+    name, colon, value = text.partition(":")
+    value = value.strip()
+    if not colon or not TOKEN.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
+        raise ArgumentTypeError(f"expected 'Name: value' on one line, got {text!r}")
+    return name, value
+
+
+def parse_origin(text: str) -> str:
+    """An Origin header's value."""
+    return parse_header(f"Origin: {text}")[1]
+
+
+def parse_subprotocol(text: str) -> str:
+    """A subprotocol's name."""
+    if not TOKEN.fullmatch(text):
+        raise ArgumentTypeError(
+            "expected a subprotocol name of letters, digits and !#$%&'*+.^_`|~-, got "
+            f"{text!r}; repeat the option to offer several"
+        )
+    return text
+
+
+def parse_close_code(text: str) -> int:
+    """A close code that may go over the wire."""
+    if not re.fullmatch("[0-9]{4}", text) or not is_sendable_close_code(int(text)):
+        raise ArgumentTypeError(
+            f"expected a code from 1000-1003, 1007-1014 or 3000-4999, got {text!r}"
+        )
+    return int(text)
+
+
+def parse_close_reason(text: str) -> str:
+    """Text that fits into a close frame."""
+    size = len(text.encode(errors="surrogateescape"))
+    if size > MAX_CLOSE_REASON_BYTES or not text.isascii() and not is_utf8(text):
+        raise ArgumentTypeError(
+            f"expected at most {MAX_CLOSE_REASON_BYTES} bytes of UTF-8, got {size} bytes"
+        )
+    return text
+
+
+def is_utf8(text: str) -> bool:
+    """False for a command-line argument whose bytes were not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
