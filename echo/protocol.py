@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from http import HTTPStatus
 from typing import Self
+from urllib.parse import parse_qs
 
 
 class CloseCode(IntEnum):
@@ -90,6 +91,18 @@ class FeedError(ValueError):
     status = 400
 
 
+class TooLarge(FeedError):
+    """More than the feed takes at once."""
+
+    status = 413
+
+
+class TooMany(FeedError):
+    """A limit on connections or on publishing has been reached: later, or fewer."""
+
+    status = 429
+
+
 class NotAllowed(FeedError):
     """A topic that this reader or publisher may not have."""
 
@@ -163,3 +176,37 @@ def parse_wait(text: str | None) -> float:
             f"wait: expected seconds from 0 to {MAX_WAIT_SECONDS}, got {text[:20]!r}"
         )
     return float(text)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedQuery:
+    """What a reader asks of the feed, the same on every transport."""
+
+    topics: tuple[str, ...]
+    since: str
+    wait_seconds: float = 0.0
+
+    @classmethod
+    def parse(
+        cls,
+        query_string: str,
+        *,
+        resume_from: str | None = None,
+        if_silent: str | None = None,
+    ) -> Self:
+        """Judges a query string.
+
+        ``resume_from``, from a header, wins over ``since``; ``if_silent`` gives way to it.
+        """
+        try:
+            given = parse_qs(query_string, keep_blank_values=True, max_num_fields=100)
+        except ValueError:
+            raise FeedError("expected at most 100 parameters") from None
+        for name in ("since", "wait"):
+            if len(given.get(name, ())) > 1:
+                raise FeedError(f"{name} is given twice: give it once")
+        since = resume_from or given.get("since", [""])[0] or if_silent or "now"
+        if since not in ("now", "earliest"):
+            EventId.parse(since)
+        wait = parse_wait(given.get("wait", [None])[0])
+        return cls(parse_topics(given.get("topic", [])), since, wait)

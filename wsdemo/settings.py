@@ -63,6 +63,17 @@ ECHO_MAX_MESSAGE_BYTES = env.int(
 )
 # gorilla's server prints `recv: …` for each message; so do we while developing.
 ECHO_LOG_MESSAGES = env.bool("ECHO_LOG_MESSAGES", DEBUG)
+# The feed keeps, for each topic, events no older than this and no more than this.
+FEED_RETENTION_SECONDS = env.int("FEED_RETENTION_SECONDS", 24 * 60 * 60)
+FEED_RETENTION_EVENTS = env.int("FEED_RETENTION_EVENTS", 10_000)
+# Shorter than the 60 s after which proxies give up on a silent connection.
+FEED_HEARTBEAT_SECONDS = env.float("FEED_HEARTBEAT_SECONDS", 20.0)
+FEED_SSE_HEARTBEAT_SECONDS = env.float("FEED_SSE_HEARTBEAT_SECONDS", 15.0)
+# A stream ends after this much, times 0.8 to 1, and the browser resumes it.
+FEED_SSE_LIFETIME_SECONDS = env.float("FEED_SSE_LIFETIME_SECONDS", 600.0)
+FEED_MAX_CONNECTIONS = env.int("FEED_MAX_CONNECTIONS", 20_000)
+FEED_MAX_CONNECTIONS_PER_ADDRESS = env.int("FEED_MAX_CONNECTIONS_PER_ADDRESS", 5_000)
+FEED_PUBLISHES_PER_SECOND = env.int("FEED_PUBLISHES_PER_SECOND", 100)
 LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
 
 # --- Django ----------------------------------------------------------------------------
@@ -206,6 +217,8 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "echo": {"level": LOG_LEVEL},
+        # It logs a traceback a second while Redis is down; the relay says so once.
+        "channels_redis": {"level": "CRITICAL"},
         "echo.messages": {"level": "INFO" if ECHO_LOG_MESSAGES else "WARNING"},
         "django": {"handlers": [], "level": LOG_LEVEL},
         # Says "Not Found: /x" beside each line of the server's that says so already.

@@ -2,8 +2,9 @@
 
 from echo.feed.access import Interest, Reader
 from echo.feed.event import Event, Frame, Notice
+from echo.feed.poll import polled
 from echo.feed.publish import Published, apublish, apublish_many, publish, publish_many
-from echo.feed.relay import Relay, get_relay
+from echo.feed.relay import Relay, get_relay, subscribe
 from echo.feed.subscription import Connection, Subscription
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "apublish",
     "apublish_many",
     "get_relay",
+    "polled",
     "publish",
     "publish_many",
+    "subscribe",
 ]

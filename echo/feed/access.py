@@ -5,6 +5,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Self
 
 from django.db.models import Q
 
@@ -18,6 +19,13 @@ class Reader:
     user_id: str | None = None
     is_staff: bool = False
     username: str = ""
+
+    @classmethod
+    def of(cls, user: Any) -> Self:
+        """The reader that a Django user is, signed in or not."""
+        if not user.is_authenticated:
+            return cls()
+        return cls(str(user.pk), user.is_staff, user.get_username())
 
     def may_read(self, topic: str) -> bool:
         """Judges a topic or a pattern; a pattern is judged by the words before its ``.*``."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from echo.protocol import MAX_DATA_BYTES, EventId, FeedError
+from echo.protocol import MAX_DATA_BYTES, EventId, FeedError, TooLarge
 
 
 def encode_data(data: Any) -> str:
@@ -24,7 +24,7 @@ def encode_data(data: Any) -> str:
             f"data: expected a JSON value, got one that is not: {error}"
         ) from None
     if size > MAX_DATA_BYTES:
-        raise FeedError(
+        raise TooLarge(
             f"data: expected at most {MAX_DATA_BYTES} bytes of JSON, got {size}"
         )
     return text
@@ -46,6 +46,7 @@ class Frame:
     type: str
     cursor: EventId | None
     json: str
+    sse_extra = ""  # further fields in an event stream
 
     @cached_property
     def message(self) -> dict[str, Any]:
@@ -57,7 +58,7 @@ class Frame:
         """The frame in an event stream: an event is unnamed, all others bear their type."""
         name = "" if self.type == "event" else f"event: {self.type}\n"
         identity = f"id: {self.cursor}\n" if self.cursor else ""
-        return f"{name}{identity}data: {self.json}\n\n".encode()
+        return f"{name}{identity}{self.sse_extra}data: {self.json}\n\n".encode()
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +111,8 @@ class Notice(Frame):
         shown = {"type": type, **fields}
         if cursor is not None:
             shown["last_event_id"] = str(cursor)
+        if "retry_ms" in shown:  # what makes an EventSource come back then
+            self.sse_extra = f"retry: {shown['retry_ms']}\n"
         self.fields = shown
         self.json = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
 

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Max, Min
+from django.db.models import F, Max, Min, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -25,6 +26,7 @@ from echo.models import Log, Topic, new_epoch
 from echo.protocol import EventId
 
 PAGE_EVENTS = 500
+PAGE_BYTES = 1024 * 1024
 PRUNE_EVENTS = 500  # at most so many go in one transaction: publishers wait no longer
 
 
@@ -197,7 +199,7 @@ def pruned(interest: Interest) -> int:
     return max((n for name, n in numbers if interest.matches(name)), default=0)
 
 
-def page(interest: Interest, after: int, up_to: int, limit: int = PAGE_EVENTS) -> Page:
+def page(interest: Interest, after: int, up_to: int) -> Page:
     """What an interest is told of between two numbers (after < number <= up_to).
 
     Raises Expired when retention has overtaken ``after``. Judged after the rows are read:
@@ -205,8 +207,8 @@ def page(interest: Interest, after: int, up_to: int, limit: int = PAGE_EVENTS) -
     """
     rows = EventRow.objects.filter(
         interest.query("topic"), number__gt=after, number__lte=up_to
-    ).order_by("number")[:limit]
-    found = list(rows.values_list("number", "topic", "previous", "sent_at", "data"))
+    ).order_by("number")
+    found, whole = bounded(rows)
     epoch = head().epoch
     if pruned(interest) > after:
         raise Expired
@@ -215,21 +217,32 @@ def page(interest: Interest, after: int, up_to: int, limit: int = PAGE_EVENTS) -
         for number, topic, previous, sent_at, data in found
         if interest.matches(topic)
     ]
-    return Page(events, found[-1][0] if len(found) == limit else up_to)
+    return Page(events, up_to if whole else found[-1][0])
 
 
-def tail(after: int, up_to: int, limit: int = PAGE_EVENTS) -> list[Event]:
-    """The events of all topics between two numbers, for the relay."""
-    epoch = head().epoch
+def tail(after: int, up_to: int) -> list[Event]:
+    """The events of all topics between two numbers, a page of them, for the relay."""
     rows = EventRow.objects.filter(number__gt=after, number__lte=up_to).order_by(
         "number"
     )
+    epoch = head().epoch
     return [
         Event(epoch, number, topic, previous, wire_time(sent_at), data)
-        for number, topic, previous, sent_at, data in rows.values_list(
-            "number", "topic", "previous", "sent_at", "data"
-        )[:limit]
+        for number, topic, previous, sent_at, data in bounded(rows)[0]
     ]
+
+
+def bounded(rows: QuerySet[EventRow]) -> tuple[list[Any], bool]:
+    """The first rows, a page of them in number and in bytes; True when that is all."""
+    columns = rows.values_list("number", "topic", "previous", "sent_at", "data")
+    found: list[Any] = []
+    size = 0
+    for row in columns[: PAGE_EVENTS + 1].iterator(chunk_size=100):
+        if len(found) == PAGE_EVENTS or size > PAGE_BYTES:
+            return found, False
+        found.append(row)
+        size += len(row[4])
+    return found, True
 
 
 def start(interest: Interest, since: str) -> tuple[EventId, Notice | None]:

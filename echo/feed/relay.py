@@ -13,7 +13,7 @@ import random
 import secrets
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -22,14 +22,16 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.conf import settings
 from django.db import close_old_connections
 
 from echo.feed import log, metrics
-from echo.feed.access import Interest
+from echo.feed.access import Interest, Reader
 from echo.feed.event import Event, Notice
+from echo.feed.farewell import before_shutdown
 from echo.feed.log import Page
 from echo.feed.subscription import Connection, State, Subscription
-from echo.protocol import CloseCode, EventId
+from echo.protocol import CloseCode, EventId, FeedQuery, TooMany
 
 logger = logging.getLogger("echo.feed")
 
@@ -48,6 +50,7 @@ RECENT_EVENTS = 2000
 RECENT_BYTES = 4 * 1024 * 1024
 # Topics whose readers are remembered; beyond it they are found again.
 REMEMBERED_TOPICS = 10_000
+REMEMBERED_INTERESTS = 1000
 FAREWELL_SECONDS = 2.0
 RECONNECTS_A_SECOND = 500
 
@@ -83,6 +86,8 @@ class Relay:
         self.started_at = time.time()
         self.head = EventId("", 0)
         self.subscriptions: dict[str, Subscription] = {}
+        self.addresses: Counter[str] = Counter()
+        self.oldest_known: dict[Interest, tuple[float, EventId]] = {}
         self.readers_of: dict[str, dict[str, Subscription]] = {}
         self.recent: deque[Event] = deque()
         self.recent_bytes = 0
@@ -111,6 +116,7 @@ class Relay:
             asyncio.create_task(self.forever(job), name=f"feed {job.__name__}")
             for job in jobs
         ]
+        before_shutdown(self.say_farewell)
 
     async def stop(self) -> None:
         """Ends the relay's tasks; subscriptions are not told."""
@@ -146,24 +152,39 @@ class Relay:
     ) -> Subscription:
         """A subscription that begins after ``since``, with its ``reset`` if there is one.
 
-        Raises FeedError for a ``since`` that is no id.
+        Raises FeedError for a ``since`` that is no id, TooMany at a limit.
         """
+        self.refuse_too_many(connection.address)
         cursor, notice = await self.judge(interest, since)
         subscription = Subscription(self, interest, connection, heartbeat_seconds)
         if since == "now":
             cursor = self.head
         subscription.position = cursor
+        subscription.resumed = since not in ("now", "earliest") and notice is None
         if cursor == self.head:
             subscription.state = State.LIVE
         if notice is not None:
             metrics.resets.labels(notice.fields["reason"]).inc()
             subscription.notices.append(notice)
         self.subscriptions[connection.id] = subscription
+        self.addresses[connection.address] += 1
         for topic, readers_of_topic in self.readers_of.items():
             if interest.matches(topic):
                 readers_of_topic[connection.id] = subscription
         metrics.connections.labels(connection.transport).inc()
         return subscription
+
+    def refuse_too_many(self, address: str) -> None:
+        """Keeps the limits on connections of this process and of one address."""
+        if len(self.subscriptions) >= settings.FEED_MAX_CONNECTIONS:
+            raise TooMany(
+                f"this node has its {settings.FEED_MAX_CONNECTIONS} connections: try later"
+            )
+        if self.addresses[address] >= settings.FEED_MAX_CONNECTIONS_PER_ADDRESS:
+            raise TooMany(
+                f"{address} has its {settings.FEED_MAX_CONNECTIONS_PER_ADDRESS} "
+                "connections: close some first"
+            )
 
     async def judge(
         self, interest: Interest, since: str
@@ -185,6 +206,10 @@ class Relay:
         identity = subscription.connection.id
         if self.subscriptions.pop(identity, None) is None:
             return
+        address = subscription.connection.address
+        self.addresses[address] -= 1
+        if not self.addresses[address]:
+            del self.addresses[address]
         for readers_of_topic in self.readers_of.values():
             readers_of_topic.pop(identity, None)
         metrics.connections.labels(subscription.connection.transport).dec()
@@ -437,8 +462,14 @@ class Relay:
         return "up" if self.layer_up else "down"
 
     async def oldest(self, interest: Interest) -> EventId:
-        """The cursor from which everything kept can be had."""
-        return EventId(self.head.epoch, await read_oldest(interest))
+        """The cursor from which everything kept can be had, as of a second ago at most."""
+        known_at, cursor = self.oldest_known.get(interest, (0.0, self.head))
+        if self.loop.time() - known_at > 1:
+            cursor = EventId(self.head.epoch, await read_oldest(interest))
+            if len(self.oldest_known) >= REMEMBERED_INTERESTS:
+                self.oldest_known.clear()
+            self.oldest_known[interest] = self.loop.time(), cursor
+        return cursor
 
     async def say_farewell(self) -> None:
         """Says ``bye`` to every reader, with return times spread out, and waits a little."""
@@ -476,6 +507,18 @@ async def get_relay() -> Relay:
             with registry:
                 relays[loop] = relay
     return relays[loop]
+
+
+async def subscribe(
+    query: FeedQuery, user: Any, connection: Connection, heartbeat_seconds: float
+) -> Subscription:
+    """What a transport calls: a subscription on this event loop's relay.
+
+    Raises FeedError for topics that may not be read, and at a limit.
+    """
+    interest = Interest(query.topics, Reader.of(user))
+    relay = await get_relay()
+    return await relay.subscribe(interest, query.since, connection, heartbeat_seconds)
 
 
 def take_everywhere(events: list[Event]) -> None:

@@ -71,7 +71,9 @@ class Subscription:
         self.notices: deque[Notice] = deque()
         self.arrival: asyncio.Future[None] | None = None
         self.active_at = time.monotonic()
-        self.ended = False
+        self.bye: Notice | None = None
+        self.expires_at: float | None = None
+        self.resumed = False
 
     # --- what the relay calls ----------------------------------------------------------
 
@@ -101,36 +103,43 @@ class Subscription:
         self.state = State.LIVE
 
     def beat(self, now: float) -> None:
-        """A heartbeat, for a transport that has waited long for an event."""
+        """A heartbeat, for a transport that has waited long; the end of one that is old."""
+        if self.expires_at is not None and now >= self.expires_at:
+            self.end(CloseCode.ASKED_TO_RECONNECT, "lifetime is over")
         if self.arrival is not None and now - self.active_at >= self.heartbeat_seconds:
             self.notify(Notice("heartbeat", self.relay.head))
 
     def end(self, code: CloseCode, reason: str, retry_seconds: float = 0.0) -> None:
         """Says ``bye``: the last frame, after which the transport closes with the code."""
-        if not self.ended:
-            self.ended = True
+        if self.bye is None:
             retry_ms = round(retry_seconds * 1000)
-            self.notify(Notice("bye", code=int(code), reason=reason, retry_ms=retry_ms))
+            self.bye = Notice("bye", code=int(code), reason=reason, retry_ms=retry_ms)
+            self.notify(self.bye)
 
     # --- what the transport calls ------------------------------------------------------
 
     async def next(self) -> Sequence[Frame]:
         """The frames that are due, at least one; waits for them."""
-        while True:
-            if self.notices:
-                frames: Sequence[Frame] = tuple(self.notices)
-                self.notices.clear()
-                self.active_at = time.monotonic()
-                return frames
-            if self.state is not State.LIVE:
-                frames = await self.replay()
-            else:
-                frames = self.take_queue()
-            if frames:
-                self.active_at = time.monotonic()
-                return frames
-            if self.state is State.LIVE and not self.queue and not self.notices:
+        while not (frames := await self.due()):
+            if self.is_idle:
                 await self.wait()
+        self.active_at = time.monotonic()
+        return frames
+
+    async def due(self) -> Sequence[Frame]:
+        """The frames that are due now: notices, else a page of the log, else the queue."""
+        if self.notices:
+            notices = tuple(self.notices)
+            self.notices.clear()
+            return notices
+        if self.state is State.LIVE:
+            return self.take_queue()
+        return await self.replay()
+
+    @property
+    def is_idle(self) -> bool:
+        """True when all that there is has been handed out."""
+        return self.state is State.LIVE and not self.queue and not self.notices
 
     async def wait(self) -> None:
         """Sleeps until the relay has something."""
@@ -148,9 +157,7 @@ class Subscription:
     @property
     def cursor(self) -> EventId:
         """The id from which this reader can resume without missing anything."""
-        if self.state is State.LIVE and not self.queue:
-            return self.relay.head
-        return self.position
+        return self.relay.head if self.is_idle else self.position
 
     # --- from past to live -------------------------------------------------------------
 
@@ -199,6 +206,23 @@ class Subscription:
     def clear(self) -> None:
         self.queue.clear()
         self.queued_bytes = 0
+
+    async def hello(self) -> Notice:
+        """The first frame: who speaks, and where this stream begins."""
+        begins_at = self.position
+        return Notice(
+            "hello",
+            begins_at,
+            connection=self.connection.id,
+            node=self.relay.node,
+            oldest=str(await self.relay.oldest(self.interest)),
+            resumed=self.resumed,
+            heartbeat_seconds=self.heartbeat_seconds,
+        )
+
+    def expire_in(self, seconds: float) -> None:
+        """Ends the subscription then, so that its client resumes it elsewhere."""
+        self.expires_at = time.monotonic() + seconds
 
     def describe(self) -> dict[str, Any]:
         """The connection as the census lists it."""

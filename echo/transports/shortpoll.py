@@ -1,0 +1,59 @@
+"""Carries the feed over short polls: what there is, at once; 304 when there is nothing."""
+
+from collections.abc import Sequence
+
+from django.http import (
+    HttpRequest,
+    HttpResponseBase,
+    HttpResponseNotModified,
+    JsonResponse,
+)
+from django.views.decorators.http import require_GET
+
+from echo.feed import Connection, Frame, Subscription, polled, subscribe
+from echo.protocol import FeedError, FeedQuery, error_body
+
+
+@require_GET
+async def shortpoll(request: HttpRequest) -> HttpResponseBase:
+    """What came after ``since``, or after the id in ``If-None-Match``, which may get 304."""
+    known = (
+        request.headers.get("If-None-Match", "").strip().removeprefix("W/").strip('"')
+    )
+    try:
+        query = FeedQuery.parse(request.META["QUERY_STRING"], if_silent=known)
+        subscription = await open_subscription(request, query)
+    except FeedError as error:
+        return JsonResponse(error_body(error.status, str(error)), status=error.status)
+    try:
+        frames = await carry(subscription)
+        if known and query.since == known and not frames:
+            response: HttpResponseBase = HttpResponseNotModified()
+            response["ETag"] = f'"{known}"'
+        else:
+            response = polled(frames, subscription)
+            response["ETag"] = f'"{subscription.cursor}"'
+    finally:
+        subscription.close()
+    response["Cache-Control"] = "no-cache"
+    return response
+
+
+async def open_subscription(request: HttpRequest, query: FeedQuery) -> Subscription:
+    return await subscribe(
+        query,
+        await request.auser(),
+        Connection(
+            transport="shortpoll",
+            address=request.META.get("REMOTE_ADDR") or "",
+            user_agent=request.headers.get("User-Agent", ""),
+        ),
+        heartbeat_seconds=float("inf"),
+    )
+
+
+async def carry(subscription: Subscription) -> Sequence[Frame]:
+    """The frames that are due now: none only when there is nothing."""
+    while not (frames := await subscription.due()) and not subscription.is_idle:
+        pass
+    return frames

@@ -1,0 +1,83 @@
+"""Carries the feed over a WebSocket: one frame a message; knows no log and no Redis."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from typing import Any
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+
+from echo.feed import Connection, Subscription, subscribe
+from echo.handshake import header, refuse
+from echo.protocol import CloseCode, FeedError, FeedQuery
+
+logger = logging.getLogger("echo.feed")
+
+
+class FeedConsumer(AsyncWebsocketConsumer):
+    """One reader: what the subscription hands out is sent, what the client says is not heard.
+
+    Reads ``receive()`` in a plain loop, for the same reason as the echo; the channel layer
+    is the relay's, one channel for the whole process.
+    """
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scope, self.base_send = scope, send
+        await receive()  # websocket.connect
+        try:
+            subscription = await self.open_subscription()
+        except FeedError as error:
+            return await refuse(send, error.status, str(error))
+        try:
+            await self.carry(subscription, receive)
+        finally:
+            subscription.close()
+
+    async def open_subscription(self) -> Subscription:
+        query = FeedQuery.parse(self.scope["query_string"].decode("latin-1"))
+        client = self.scope.get("client")
+        return await subscribe(
+            query,
+            self.scope["user"],
+            Connection(
+                transport="websocket",
+                address=client[0] if client else "",
+                user_agent=header(self.scope["headers"], b"user-agent") or "",
+            ),
+            settings.FEED_HEARTBEAT_SECONDS,
+        )
+
+    async def carry(self, subscription: Subscription, receive: Any) -> None:
+        """Writes in a task of its own until the client has gone, or has been told to go."""
+        await self.accept()
+        writing = asyncio.create_task(self.write(subscription), name="feed writer")
+        try:
+            while (await receive())["type"] != "websocket.disconnect":
+                subscription.end(CloseCode.BAD_REQUEST, "the feed takes no messages")
+        except asyncio.CancelledError:  # the server is stopping
+            retry_seconds = random.uniform(0.5, 5)
+            subscription.end(CloseCode.SHUTDOWN, "shutdown", retry_seconds)
+            await asyncio.wait([writing], timeout=1)
+            raise
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+
+    async def write(self, subscription: Subscription) -> None:
+        """Sends each frame as it is due; the server's ``send`` waits for a slow client."""
+        send = self.base_send
+        try:
+            await send((await subscription.hello()).message)
+            while subscription.bye is None or not subscription.is_idle:
+                for frame in await subscription.next():
+                    await send(frame.message)
+            bye = subscription.bye.fields
+            await self.close(bye["code"], bye["reason"])
+        except OSError:  # the client has gone; `receive` says so too
+            pass
+        except Exception:
+            logger.exception("feed: a writer failed")
+            with contextlib.suppress(Exception):
+                await self.close(CloseCode.INTERNAL_ERROR)

@@ -1,0 +1,144 @@
+"""``POST /feed/publish``: publishing over HTTP, by a signed-in user or a bearer token."""
+
+import json
+import time
+from collections import OrderedDict
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from echo import feed
+from echo.models import Event, Token
+from echo.protocol import (
+    MAX_PUBLISHED_AT_ONCE,
+    FeedError,
+    NotAllowed,
+    TooLarge,
+    TooMany,
+    matches,
+)
+from echo.views.answers import Json, error
+
+REMEMBERED_PUBLISHERS = 10_000
+
+
+class Unauthorized(FeedError):
+    """Nobody that is known here."""
+
+    status = 401
+
+
+class Rate:
+    """A bucket of publishes for each publisher, refilled each second."""
+
+    def __init__(self) -> None:
+        self.buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def spend(self, publisher: str, count: int) -> None:
+        """Takes from the publisher's bucket; TooMany when there is not enough in it."""
+        size = float(settings.FEED_PUBLISHES_PER_SECOND)
+        now = time.monotonic()
+        left, at = self.buckets.pop(publisher, (size, now))
+        left = min(size, left + (now - at) * size)
+        if count > left and left < size:
+            self.buckets[publisher] = left, now
+            raise TooMany(
+                f"expected at most {size:g} events a second from one publisher: "
+                "send this again a second later"
+            )
+        # A batch larger than the bucket is let in when the bucket is full, and paid off.
+        self.buckets[publisher] = left - count, now
+        if len(self.buckets) > REMEMBERED_PUBLISHERS:
+            self.buckets.popitem(last=False)
+
+
+rate = Rate()
+
+
+@csrf_exempt  # checked below for those who are known by a cookie
+@require_POST
+def publish(request: HttpRequest) -> HttpResponse:
+    """201 with the ids of the events; 400, 401, 403, 413 or 429 with the reason."""
+    try:
+        publisher, patterns = identify(request)
+        events, is_list = parse(request)
+        for event in events:
+            refuse_topic(publisher, patterns, event.get("topic"))
+        rate.spend(publisher, len(events))
+        done = feed.publish_many(events, source=Event.Source.HTTP, author=publisher)
+    except FeedError as refusal:
+        response = error(refusal.status, str(refusal))
+        if refusal.status == 401:
+            response["WWW-Authenticate"] = "Bearer"
+        if refusal.status == 429:
+            response["Retry-After"] = "1"
+        return response
+    receipts = [{"id": one.id, "duplicate": one.duplicate} for one in done]
+    return Json({"events": receipts} if is_list else receipts[0], status=201)
+
+
+def identify(request: HttpRequest) -> tuple[str, list[str]]:
+    """Who publishes, and the patterns of topics they may publish to."""
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        token = find_token(credentials.strip())
+        return f"token {token.name}", token.topics.split()
+    user = request.user
+    if not user.is_authenticated:
+        raise Unauthorized("expected a bearer token, or a session of a signed-in user")
+    if CsrfViewMiddleware(lambda _: HttpResponse()).process_view(request, None, (), {}):
+        raise NotAllowed("expected a CSRF token in the header X-CSRFToken")
+    if not user.has_perm("echo.add_event"):
+        raise NotAllowed(f"{user.get_username()} lacks the permission to add events")
+    return user.get_username(), ["*"]
+
+
+def find_token(credentials: str) -> Token:
+    """The token whose ``<id>.<secret>`` this is; its use is remembered."""
+    identity, _, secret = credentials.partition(".")
+    token = Token.objects.filter(pk=identity).first() if identity.isdecimal() else None
+    if token is None or not token.accepts(secret):
+        raise Unauthorized(
+            "expected a valid bearer token, <id>.<secret> as the admin showed it"
+        )
+    token.used(timezone.now())
+    return token
+
+
+def refuse_topic(publisher: str, patterns: list[str], topic: object) -> None:
+    if isinstance(topic, str) and not any(matches(p, topic) for p in patterns):
+        raise NotAllowed(
+            f"{publisher} may publish to {' '.join(patterns)}, not to {topic}"
+        )
+
+
+def parse(request: HttpRequest) -> tuple[list[dict[str, Any]], bool]:
+    """The events of a body, and whether they came as a list."""
+    try:
+        body = json.loads(request.body)
+    except RequestDataTooBig:
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        raise TooLarge(f"expected a body of at most {limit} bytes") from None
+    except (ValueError, RecursionError):
+        raise FeedError(
+            'expected JSON such as {"topic": "news", "data": "hello"}'
+        ) from None
+    events = body if isinstance(body, list) else [body]
+    if len(events) > MAX_PUBLISHED_AT_ONCE:
+        raise TooLarge(
+            f"expected at most {MAX_PUBLISHED_AT_ONCE} events, got {len(events)}"
+        )
+    if not events or not all(isinstance(event, dict) for event in events):
+        raise FeedError(
+            'expected {"topic", "data", "key"} or a list of 1 to 100 of them'
+        )
+    for event in events:
+        if "data" not in event or set(event) - {"topic", "data", "key"}:
+            raise FeedError('expected {"topic", "data"} and maybe "key" in each event')
+    return events, isinstance(body, list)
