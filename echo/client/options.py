@@ -6,7 +6,7 @@ argparse names the option in front of it and exits with 2.
 
 import re
 from argparse import ArgumentTypeError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from websockets.exceptions import InvalidURI
@@ -69,8 +69,10 @@ def parse_url(text: str) -> WebSocketURI:
         path, query = (
             quote(part, URL_CHARACTERS) for part in (parts.path, parts.query)
         )
-        uri = urlunsplit((scheme, parts.netloc, path, query, parts.fragment))
-        return parse_uri(uri)
+        uri = parse_uri(urlunsplit((scheme, parts.netloc, path, query, parts.fragment)))
+        uri.host.encode("idna")  # what the resolver would choke on
+        # A host that is not ASCII makes parse_uri quote the rest once more.
+        return replace(uri, path=path, query=query)
     except KeyError:
         problem = f"the scheme {parts.scheme!r}"
     except InvalidURI as error:
