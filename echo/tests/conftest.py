@@ -1,10 +1,43 @@
-"""Fixtures for every test: the site as real processes."""
+"""Fixtures for every test: the site as real processes. And a mode that skips nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from echo.tests.live import COMMANDS, LiveSite
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-skips", action="store_true", help="what would be skipped fails instead"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    refuse_skip(item.config, report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    refuse_skip(collector.config, report)
+    return report
+
+
+def refuse_skip(
+    config: pytest.Config, report: pytest.TestReport | pytest.CollectReport
+) -> None:
+    """Makes a failure of a skip, in the mode that skips nothing."""
+    if report.skipped and config.getoption("--no-skips"):
+        report.outcome = "failed"
+        report.longrepr = f"--no-skips, but this was skipped: {report.longrepr}"
 
 
 @pytest.fixture(scope="session", params=COMMANDS)

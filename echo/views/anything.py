@@ -24,7 +24,7 @@ MAX_BODY_BYTES = 1024 * 1024
 
 @csrf_exempt
 @never_cache
-async def anything(request: HttpRequest) -> HttpResponse:
+async def anything(request: HttpRequest, rest: str = "") -> HttpResponse:
     """Method, address, headers and body; 413 and 400 for a body that cannot be shown."""
     body = request.read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:

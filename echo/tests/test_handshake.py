@@ -1,0 +1,162 @@
+"""Who may open a WebSocket, and how the others are told."""
+
+import json
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from echo.handshake import SameOrigin, address, describe, not_found, refuse
+
+
+async def answer(application: Any, **headers: str) -> list[dict[str, Any]]:
+    """The events that a handshake with these headers is answered with."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(event: dict[str, Any]) -> None:
+        sent.append(event)
+
+    scope = {
+        "type": "websocket",
+        "path": "/echo",
+        "headers": [(k.encode(), v.encode("latin-1")) for k, v in headers.items()],
+    }
+    await application(scope, None, send)
+    return sent
+
+
+async def accepts(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "websocket.accept"})
+
+
+async def status(**headers: str) -> int:
+    """101 for a handshake that is let in, else the status it is refused with."""
+    first, *_ = await answer(SameOrigin(accepts), **headers)
+    return 101 if first["type"] == "websocket.accept" else first["status"]
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("example.com", "http://example.com"),
+        ("example.com", "https://example.com"),
+        ("example.com", "https://EXAMPLE.com"),
+        ("example.com:80", "http://example.com"),
+        ("example.com", "https://example.com:443"),
+        ("example.com:8000", "http://example.com:8000"),
+        ("[::1]:8000", "http://[::1]:8000"),
+    ],
+)
+async def test_the_site_itself_is_let_in(host: str, origin: str) -> None:
+    assert await status(host=host, origin=origin) == 101
+
+
+async def test_a_client_without_an_origin_is_let_in() -> None:
+    assert await status(host="example.com") == 101
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example",
+        "http://example.com:8001",
+        "http://example.com",
+        "https://example.com",
+        "http://sub.example.com:8000",
+        "http://example.com.evil.example:8000",
+        "ftp://example.com:8000",
+        "http://example.com:port",
+        "http://[",
+        "example.com:8000",
+        "null",
+        "",
+    ],
+)
+async def test_another_origin_is_refused_with_403(origin: str) -> None:
+    assert await status(host="example.com:8000", origin=origin) == 403
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "expected"),
+    [
+        (["https://app.example.com"], "https://app.example.com", 101),
+        (["https://app.example.com"], "http://app.example.com", 403),
+        (["https://app.example.com"], "https://app.example.com:8443", 403),
+        ([".example.org"], "https://a.b.example.org", 101),
+        ([".example.org"], "https://example.net", 403),
+        (["*"], "https://anything.example", 101),
+    ],
+)
+async def test_allowed_origins_are_let_in(
+    settings: Settings, allowed: list[str], origin: str, expected: int
+) -> None:
+    settings.ALLOWED_ORIGINS = allowed
+    assert await status(host="example.com", origin=origin) == expected
+
+
+async def test_a_handshake_without_a_host_is_refused_with_400() -> None:
+    assert await status() == 400
+
+
+async def test_a_refusal_is_json_with_the_reason() -> None:
+    async def refusing(scope: Any, receive: Any, send: Any) -> None:
+        await refuse(send, 418, "no 小王子 here")
+
+    start, body = await answer(refusing)
+    headers = dict(start["headers"])
+    assert headers[b"content-type"] == b"application/json; charset=utf-8"
+    assert int(headers[b"content-length"]) == len(body["body"])
+    assert "小王子".encode() in body["body"]
+    assert json.loads(body["body"]) == {
+        "status_code": 418,
+        "error": "I'm a Teapot",
+        "detail": "no 小王子 here",
+    }
+
+
+async def test_an_unknown_path_is_refused_with_404() -> None:
+    start, body = await answer(not_found)
+    assert start["status"] == 404
+    assert json.loads(body["body"])["error"] == "Not Found"
+
+
+def test_a_handshake_is_described_without_its_secrets() -> None:
+    seen = describe(
+        {
+            "scheme": "ws",
+            "path": "/echo",
+            "query_string": b"handshake=1&x=%E5%B0%8F",
+            "headers": [
+                (b"host", b"example.com"),
+                (b"origin", b"http://example.com"),
+                (b"cookie", b"sessionid=secret"),
+                (b"authorization", b"Bearer secret"),
+                (b"x-twice", b"a"),
+                (b"x-twice", b"b"),
+            ],
+            "subprotocols": ["chat"],
+            "client": ("192.0.2.1", 5000),
+            "server": None,
+        }
+    )
+    assert "secret" not in json.dumps(seen)
+    assert seen == {
+        "url": "ws://example.com/echo?handshake=1&x=%E5%B0%8F",
+        "args": {"handshake": "1", "x": "小"},
+        "headers": {
+            "Host": "example.com",
+            "Origin": "http://example.com",
+            "Cookie": "[redacted]",
+            "Authorization": "[redacted]",
+            "X-Twice": "a, b",
+        },
+        "origin": "http://example.com",
+        "subprotocols": ["chat"],
+        "client": "192.0.2.1:5000",
+        "server": None,
+    }
+
+
+def test_an_address_is_host_and_port() -> None:
+    assert address(("127.0.0.1", 8000)) == "127.0.0.1:8000"
+    assert address(None) is None
