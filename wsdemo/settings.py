@@ -5,6 +5,7 @@ With no configuration at all: DEBUG on, SQLite in ``var/``, an in-memory channel
 ``SECRET_KEY`` or ``ALLOWED_HOSTS`` is an error that names the variable.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,9 @@ ALLOWED_HOSTS = [
 ]
 # Origins other than the site's own that may open a WebSocket, such as
 # https://app.example.com; `*` lets every origin in.
-ALLOWED_ORIGINS = env.list("ALLOWED_ORIGINS", [])
+ALLOWED_ORIGINS: list[str] = env.list("ALLOWED_ORIGINS", [])
 # Full origins that may POST forms to the site; Django's own setting.
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 # SQLite in var/ by default; PostgreSQL as postgres://user:password@host/name.
 DATABASE: dict[str, Any] = dict(
     env.dj_db_url("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
@@ -74,7 +75,7 @@ FEED_SSE_LIFETIME_SECONDS = env.float("FEED_SSE_LIFETIME_SECONDS", 600.0)
 FEED_MAX_CONNECTIONS = env.int("FEED_MAX_CONNECTIONS", 20_000)
 FEED_MAX_CONNECTIONS_PER_ADDRESS = env.int("FEED_MAX_CONNECTIONS_PER_ADDRESS", 5_000)
 FEED_PUBLISHES_PER_SECOND = env.int("FEED_PUBLISHES_PER_SECOND", 100)
-LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
+LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
 
 # --- Django ----------------------------------------------------------------------------
 

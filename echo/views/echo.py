@@ -26,9 +26,9 @@ async def echo_endpoint(request: HttpRequest) -> HttpResponse:
     except KnobError as problem:
         return error(400, str(problem))
     shown = knobs.as_json()
-    body = error_body(426, "this is a WebSocket endpoint: open it with ws:// or wss://")
-    body |= {"ignored": shown.pop("ignored"), "settings": shown}
-    response = Json(body, status=426)
+    detail = "this is a WebSocket endpoint: open it with ws:// or wss://"
+    effective = {"ignored": shown.pop("ignored"), "settings": shown}
+    response = Json({**error_body(426, detail), **effective}, status=426)
     # RFC 9110 section 15.5.22: a 426 names the protocol to upgrade to.
     response["Upgrade"] = "websocket"
     response["Connection"] = "Upgrade"

@@ -72,6 +72,7 @@ async def test_listed_messages_come_in_order_as_often_as_asked() -> None:
 async def test_the_clock_ends_after_its_count() -> None:
     first, second = await all_of(Clock(Form.TEXT, 2))
     assert isinstance(first, str)
+    assert isinstance(second, str)
     assert first < second  # RFC 3339 in UTC sorts as text
     assert first.endswith("Z")
 

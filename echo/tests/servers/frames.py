@@ -112,7 +112,7 @@ class Connection:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout_seconds)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            self.handshake(target, {"Host": f"127.0.0.1:{port}"} | headers)
+            self.handshake(target, {"Host": f"127.0.0.1:{port}", **headers})
         except BaseException:
             self.socket.close()
             raise
