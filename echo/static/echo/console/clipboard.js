@@ -6,10 +6,10 @@ const SHOWN_MS = 1200;
 export async function copy(text, button, done) {
   if (navigator.clipboard) await navigator.clipboard.writeText(text);
   else copySelection(text);
-  const word = (button.dataset.word ??= button.textContent);
+  button.dataset.word ??= button.textContent;
   button.textContent = done;
   setTimeout(() => {
-    button.textContent = word;
+    button.textContent = button.dataset.word;
   }, SHOWN_MS);
 }
 

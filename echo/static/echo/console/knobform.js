@@ -33,7 +33,7 @@ export class KnobForm {
 
   /** The values by name, in the form's order; an empty one is not asked for. */
   get values() {
-    return new Map([...this.fields].map(([name, field]) => [name, valueOf(field)]));
+    return new Map([...this.fields].map(([name, field]) => [name, fieldValue(field)]));
   }
 
   /** The query string for `/echo`. */
@@ -54,7 +54,7 @@ export class KnobForm {
     const { knobs, protocols, leftOut } = fromPageQuery(search, [
       ...this.fields.keys(),
     ]);
-    for (const [name, value] of knobs) setValue(this.fields.get(name), value);
+    for (const [name, value] of knobs) setFieldValue(this.fields.get(name), value);
     this.protocols.value = protocols;
     this.root.open = search.length > 1;
     this.summarize();
@@ -66,7 +66,7 @@ export class KnobForm {
   }
 
   reset() {
-    for (const field of this.fields.values()) setValue(field, "");
+    for (const field of this.fields.values()) setFieldValue(field, "");
     this.protocols.value = "";
     this.edited(null);
   }
@@ -135,12 +135,12 @@ export class KnobForm {
   }
 }
 
-function valueOf(field) {
+function fieldValue(field) {
   if (field.type === "checkbox") return field.checked ? field.value : "";
   return field.value.trim();
 }
 
-function setValue(field, value) {
+function setFieldValue(field, value) {
   if (field.type === "checkbox") field.checked = value === field.value;
   else field.value = value;
 }

@@ -66,7 +66,7 @@ export class LogView {
     this.top = this.output.scrollTop;
   }
 
-  /** Starts at the newest row again. */
+  /** Goes to the newest row, whatever the reader was reading. */
   followAgain() {
     this.follows = true;
     this.draw();
@@ -113,7 +113,9 @@ export class LogView {
     const waiting = this.store.added - this.drawn;
     const latest = this.root.querySelector("#latest");
     latest.hidden = this.follows;
-    latest.textContent = text("latest", { count: number.format(waiting) });
+    latest.textContent = waiting
+      ? text("latest_new", { count: number.format(waiting) })
+      : text("latest");
     this.root.querySelector("#empty").hidden = !isEmpty;
     this.root.querySelector("#shown-total").textContent = isEmpty ? "" : this.shown();
   }
@@ -135,7 +137,10 @@ export class LogView {
       const apply = () => this.filter(this.show, target.value);
       this.searching = setTimeout(apply, SEARCH_DEBOUNCE_MS);
     });
-    on("#latest", "click", () => this.followAgain());
+    on("#latest", "click", () => {
+      this.select(null);
+      this.followAgain();
+    });
     on("#clear", "click", () => this.clear());
     on("#copy-log", "click", ({ target }) =>
       this.kit.copy(asText(this.store.rows), target),
@@ -158,17 +163,27 @@ export class LogView {
     // A log that grows or shrinks with the window stays at its end.
     new ResizeObserver(() => {
       if (this.follows) this.scrollToEnd();
+      else this.selected?.scrollIntoView({ block: "nearest" });
     }).observe(output);
   }
 
   /** Only a reader's own way up pauses: growing rows are no reason to stop following. */
   scrolled() {
+    const wentUp = this.output.scrollTop < this.top;
+    this.top = this.output.scrollTop;
+    const isAtEnd = this.isAtEnd();
+    if (isAtEnd || wentUp) this.follow(isAtEnd && !this.selected);
+  }
+
+  isAtEnd() {
     const { scrollTop, scrollHeight, clientHeight } = this.output;
-    const isAtEnd = scrollHeight - clientHeight - scrollTop < END_PIXELS;
-    const wentUp = scrollTop < this.top;
-    this.top = scrollTop;
-    if (isAtEnd === this.follows || !(isAtEnd || wentUp)) return;
-    this.follows = isAtEnd;
+    return scrollHeight - clientHeight - scrollTop < END_PIXELS;
+  }
+
+  /** Follows the newest row, or holds still for a reader. */
+  follow(follows) {
+    if (follows === this.follows) return;
+    this.follows = follows;
     this.drawSoon();
   }
 
@@ -208,7 +223,7 @@ export class LogView {
     }
   }
 
-  /** Selects a row's element, or none. */
+  /** Selects a row's element, which holds the log still; or none. */
   select(element) {
     this.selected?.removeAttribute("aria-selected");
     this.selected = element;
@@ -217,6 +232,7 @@ export class LogView {
     if (element) this.output.setAttribute("aria-activedescendant", element.id);
     else this.output.removeAttribute("aria-activedescendant");
     this.inspect(element ? this.rows.get(element) : null);
+    this.follow(!element && this.isAtEnd());
   }
 
   /** Shows the whole message of a row, as far as a page can draw it. */
