@@ -1,0 +1,83 @@
+"""Servers that are not ours, for the client to meet: right ones and wrong ones."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from websockets.sync.server import ServerConnection, serve
+from websockets.utils import accept_key
+
+
+@contextmanager
+def library_server(
+    handler: Callable[[ServerConnection], None], tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
+    """A server of the ``websockets`` library with this handler; its address."""
+    with serve(handler, "127.0.0.1", 0, ssl=tls) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield "127.0.0.1:{}".format(*server.socket.getsockname()[1:])
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class RawServer:
+    """Answers each handshake with prepared bytes, right or wrong.
+
+    Then it reads on until the client leaves, or leaves by itself at once.
+    """
+
+    def __init__(self, answer: Callable[[bytes], bytes], *, stays: bool = True) -> None:
+        self._answer = answer
+        self._stays = stays
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve)
+        self.address = "127.0.0.1:{}".format(*self._listener.getsockname()[1:])
+        self.request = b""
+        self.frames = b""
+
+    def __enter__(self) -> "RawServer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                self._converse(connection)
+
+    def _converse(self, connection: socket.socket) -> None:
+        self.request = self.frames = b""
+        while b"\r\n\r\n" not in self.request:
+            if not (data := connection.recv(65536)):
+                return
+            self.request += data
+        connection.sendall(self._answer(self.request))
+        try:
+            while self._stays and (data := connection.recv(65536)):
+                self.frames += data
+        except ConnectionResetError:
+            pass
+
+
+def switching(request: bytes) -> bytes:
+    """The correct answer to a handshake."""
+    head = request.decode().split("\r\n\r\n")[0]
+    headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
+    accept = accept_key(headers["Sec-WebSocket-Key"])
+    return (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    ).encode()

@@ -1,0 +1,160 @@
+"""Runs ``manage.py wsclient`` as a shell does: to its end, meanwhile, or on a terminal."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from echo.tests.live import ROOT, wait_until
+
+COMMAND = [sys.executable, "manage.py", "wsclient"]
+END_SECONDS = 60.0
+CURSOR_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>78]")
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The test's own environment without proxies, and with these changes."""
+    own = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    return own | {"DJANGO_SETTINGS_MODULE": "wsdemo.settings"} | changes
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run has left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def received(self) -> list[str]:
+        """What stands behind ``recv: ``."""
+        return [
+            line.removeprefix("recv: ")
+            for line in self.lines
+            if line.startswith("recv: ")
+        ]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The lines of ``--json``."""
+        return [json.loads(line) for line in self.lines]
+
+
+def run(*arguments: str | bytes, input: bytes = b"", **changes: str) -> Result:
+    """Runs the command to its end."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=ROOT,
+        env=environment(**changes),
+        input=input,
+        capture_output=True,
+        timeout=END_SECONDS,
+    )
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class Running:
+    """A run that goes on, for signals and for what changes around it."""
+
+    def __init__(self, directory: Path, *arguments: str, **changes: str) -> None:
+        self.out_path = directory / "out"
+        self.err_path = directory / "err"
+        with self.out_path.open("wb") as out, self.err_path.open("wb") as err:
+            self.process = subprocess.Popen(
+                [*COMMAND, *arguments],
+                cwd=ROOT,
+                env=environment(**changes),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def out(self) -> str:
+        return self.out_path.read_text()
+
+    def wait_for(self, text: str, times: int = 1) -> None:
+        """Returns when the text has been printed this often."""
+        wait_until(lambda: self.out.count(text) >= times, f"{text!r} in {self.out}", 30)
+
+    def signal(self, number: signal.Signals) -> Result:
+        """Sends the signal and waits for the end."""
+        self.process.send_signal(number)
+        code = self.process.wait(END_SECONDS)
+        return Result(code, self.out, self.err_path.read_text())
+
+
+class Terminal:
+    """A run on a pseudo-terminal, of 24 lines of 80 characters."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=ROOT,
+            # A pseudo-terminal does not answer when it is asked where its cursor is.
+            env=environment(TERM="xterm", PROMPT_TOOLKIT_NO_CPR="1"),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        self.raw = b""
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+
+    @property
+    def screen(self) -> str:
+        """All that has been shown so far, without cursor codes."""
+        while select.select([self.master], [], [], 0)[0]:
+            try:
+                self.raw += os.read(self.master, 65536)
+            except OSError:  # the other side has gone
+                break
+        return CURSOR_CODES.sub("", self.raw.decode(errors="replace"))
+
+    def wait_for(self, text: str, times: int = 1) -> None:
+        wait_until(
+            lambda: self.screen.count(text) >= times, f"{text!r} in {self.screen!r}", 30
+        )
+
+    def type(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
+    def end(self) -> int:
+        """The exit code, once the process has ended; a full terminal would hold it up."""
+        wait_until(
+            lambda: self.screen is not None and self.process.poll() is not None,
+            "the end of the client",
+        )
+        return self.process.returncode
