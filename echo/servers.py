@@ -16,14 +16,16 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
 import daphne.server  # first: it installs the reactor that the others import
 from daphne.cli import CommandLineInterface
+from daphne.http_protocol import WebRequest
 from daphne.utils import parse_x_forwarded_for
 from django.conf import settings
 from twisted.internet import defer, reactor
@@ -213,15 +215,18 @@ class Drain:
     ``writable`` is what an ASGI ``send`` waits for: that is the backpressure.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
         self.writable = asyncio.Event()
         self.writable.set()
+        self.on_change = on_change
 
     def pauseProducing(self) -> None:
         self.writable.clear()
+        self.on_change()
 
     def resumeProducing(self) -> None:
         self.writable.set()
+        self.on_change()
 
     stopProducing = resumeProducing
 
@@ -245,7 +250,7 @@ class WebSocketProtocol(Protocol):
         self.unread_bytes = 0
         self.arrival: asyncio.Future[None] | None = None
         self.reading_paused = False
-        self.drain = Drain()
+        self.drain = Drain(self.regulate_reading)
         self.closed = asyncio.Event()
         self.close_timer: asyncio.TimerHandle | None = None
         self.disconnect_told = False
@@ -321,12 +326,13 @@ class WebSocketProtocol(Protocol):
             len(self.events) >= MAX_UNREAD_MESSAGES
             or self.unread_bytes >= MAX_UNREAD_BYTES
         )
-        if too_much and not self.reading_paused:
-            self.reading_paused = True
-            self.transport.pauseProducing()
+        if too_much:
+            self.pause_reading()
 
     def flush(self) -> None:
         """Writes what the core has to send; an empty chunk is the end of the stream."""
+        if self.closed.is_set():
+            return
         for data in self.core.data_to_send():
             if data:
                 self.transport.write(data)
@@ -356,8 +362,20 @@ class WebSocketProtocol(Protocol):
                 CLOSE_TIMEOUT_SECONDS, self.transport.abortConnection
             )
 
+    def regulate_reading(self) -> None:
+        """A client that does not take what it is sent is not read from: pings cost too."""
+        if not self.drain.writable.is_set():
+            self.pause_reading()
+        elif self.disconnect_told or not self.events:
+            self.resume_reading()
+
+    def pause_reading(self) -> None:
+        if not self.reading_paused:
+            self.reading_paused = True
+            self.transport.pauseProducing()
+
     def resume_reading(self) -> None:
-        if self.reading_paused:
+        if self.reading_paused and self.drain.writable.is_set():
             self.reading_paused = False
             self.transport.resumeProducing()
 
@@ -545,6 +563,8 @@ class WebSocketProtocol(Protocol):
 
         Daphne looks for ended applications once a second, and logs their exceptions then.
         """
+        if self.closed.is_set():
+            return
         if self.core.state is State.OPEN:
             if task.cancelled():
                 self.close(CloseCode.SERVICE_RESTART)
@@ -620,8 +640,19 @@ class FaithfulServer(daphne.server.Server):
     def ready(self) -> None:
         """Daphne has made its own WebSocket factory and is about to start the reactor."""
         self.ws_factory = WebSocketFactory(self)
+        self.http_factory.buildProtocol = self.build_http_protocol
         if self.tell_ready:
             self.tell_ready()
+
+    def build_http_protocol(self, address: Any) -> Any:
+        """Daphne's HTTP, with the forms left to Django.
+
+        Twisted would parse each POST's form once more, for nobody, and answer a malformed
+        one by itself, with a bare 400.
+        """
+        protocol = type(self.http_factory).buildProtocol(self.http_factory, address)
+        protocol.requestFactory = partial(WebRequest, parsePOSTFormSubmission=False)
+        return protocol
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if scope["type"] != "websocket":
@@ -682,62 +713,86 @@ class DaphneCommand(CommandLineInterface):
         )
 
 
+class FaithfulMethods:
+    """The methods that uvicorn's WebSocket protocol gets in the place of its own."""
+
+    conn: PatientCore
+    queue: asyncio.Queue[dict[str, Any]]
+    transport: asyncio.Transport
+    writable: asyncio.Event
+    handle_events: Callable[[], None]
+    read_paused: bool
+    close_sent: bool
+
+    async def receive(self) -> dict[str, Any]:
+        """Asking for the next event says that the last one is dealt with."""
+        queue = self.queue
+        if queue.empty():
+            self.conn.application_waits = True
+            if self.conn.held_close is not None:
+                self.conn.answer_held_close()
+                self.handle_events()
+        event = await queue.get()
+        if self.read_paused and queue.empty():
+            self.read_paused = False
+            self.transport.resume_reading()
+        return event
+
+    def handle_parser_exception(self) -> None:
+        """Fails the connection, and then reads on until the client has seen the reason.
+
+        uvicorn closes at once, and data on its way here makes that a TCP reset.
+        """
+        if self.close_sent:
+            return
+        close = self.conn.close_sent
+        code = close.code if close else CloseCode.INTERNAL_ERROR
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
+        self.close_sent = True
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        if not self.transport.can_write_eof():  # TLS has no half-close
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = asyncio.get_running_loop().call_later(
+            CLOSE_TIMEOUT_SECONDS, self.transport.abort
+        )
+
+    def pause_writing(self) -> None:
+        """A client that does not take what it is sent is not read from: pings cost too."""
+        self.writable.clear()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+        if not self.read_paused:
+            self.transport.resume_reading()
+
+
 def make_uvicorn_faithful() -> None:
     """Gives uvicorn's WebSocket protocol the same core, whatever options it started with.
 
     uvicorn imports the application before it listens, and has no setting for any of this:
-    the three names it looks up are the seam. The contract tests hold it against a new
-    version.
+    the names that it looks up for each connection are the seam. The contract tests hold it
+    against a new version.
     """
     from uvicorn.protocols.websockets import websockets_sansio_impl as uvicorn
 
     def core(*, max_size: int, **options: Any) -> PatientCore:
         return PatientCore(max_size=settings.ECHO_MAX_MESSAGE_BYTES, **options)
 
-    stock_receive = uvicorn.WebSocketsSansIOProtocol.receive
-
-    async def receive(protocol: Any) -> Any:
-        """Asking for the next event says that the last one is dealt with."""
-        if protocol.queue.empty():
-            protocol.conn.application_waits = True
-            if protocol.conn.held_close is not None:
-                protocol.conn.answer_held_close()
-                protocol.handle_events()
-        return await stock_receive(protocol)
-
-    def handle_parser_exception(protocol: Any) -> None:
-        """Fails the connection, and then reads on until the client has seen the reason.
-
-        uvicorn closes at once, and data on its way here makes that a TCP reset.
-        """
-        if protocol.close_sent:
-            return
-        close = protocol.conn.close_sent
-        code = close.code if close else CloseCode.INTERNAL_ERROR
-        protocol.queue.put_nowait({"type": "websocket.disconnect", "code": code})
-        protocol.close_sent = True
-        protocol.transport.write(b"".join(protocol.conn.data_to_send()))
-        if not protocol.transport.can_write_eof():  # TLS has no half-close
-            protocol.transport.close()
-            return
-        protocol.transport.write_eof()
-        if protocol.read_paused:
-            protocol.read_paused = False
-            protocol.transport.resume_reading()
-        protocol.close_timer = protocol.loop.call_later(
-            CLOSE_TIMEOUT_SECONDS, protocol.transport.abort
-        )
-
+    uvicorn.ServerProtocol = core  # type: ignore[misc, assignment]
+    for name, method in vars(FaithfulMethods).items():
+        if callable(method):
+            setattr(uvicorn.WebSocketsSansIOProtocol, name, method)
     # uvicorn takes a refusal with a status of its own for no answer, and logs an error.
     logging.getLogger("uvicorn.error").addFilter(
         lambda record: (
             record.msg != "ASGI callable returned without completing handshake."
         )
-    )
-    uvicorn.ServerProtocol = core  # type: ignore[misc, assignment]
-    uvicorn.WebSocketsSansIOProtocol.receive = receive  # type: ignore[method-assign]
-    uvicorn.WebSocketsSansIOProtocol.handle_parser_exception = (  # type: ignore[method-assign]
-        handle_parser_exception
     )
 
 
