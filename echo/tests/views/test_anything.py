@@ -152,3 +152,10 @@ def test_a_body_whose_length_is_not_told_is_read(site: LiveSite) -> None:
     )
     assert response.json()["headers"]["Transfer-Encoding"] == "chunked"
     assert response.json()["form"] == {"x": "1"}
+
+
+def test_a_malformed_upload_is_answered_400_by_both_servers(site: LiveSite) -> None:
+    headers = {"content-type": "multipart/form-data"}
+    response = httpx.post(f"{site.url}/anything", content=b"x", headers=headers)
+    assert response.status_code == 400
+    assert response.json()["error"] == "Bad Request"
