@@ -11,13 +11,16 @@ from typing import Any
 
 from echo.protocol import MAX_DATA_BYTES, EventId, FeedError, TooLarge
 
+# Line ends to Unicode, so to many a client's line reader, but not to JSON.
+LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
+
 
 def encode_data(data: Any) -> str:
     """The JSON text of an event's data: UTF-8, no newline, at most 64 KiB."""
     try:
         text = json.dumps(
             data, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        )
+        ).translate(LINE_ENDS)
         size = len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise FeedError(

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Max, Min, QuerySet
+from django.db.models import F, Max, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -163,10 +163,9 @@ def advance_topics(added: Counter[str], latest: Mapping[str, int | None]) -> Non
         )
 
 
-def renew_epoch() -> EventId:
-    """Begins a new life of the log: readers of the old one are told ``reset(epoch)``."""
-    found_log()
-    Log.objects.update(epoch=new_epoch())
+def renew_epoch(old: str) -> EventId:
+    """Begins a new life of the log, once for all the nodes that ask to end the old one."""
+    Log.objects.filter(epoch=old).update(epoch=new_epoch())
     return head()
 
 
@@ -280,22 +279,30 @@ def overdue_topics(now: datetime) -> list[str]:
     """Topics that hold more events, or older ones, than retention keeps."""
     limit = Coalesce(F("retention_events"), settings.FEED_RETENTION_EVENTS)
     crowded = Topic.objects.filter(kept__gt=limit).values_list("name", flat=True)[:50]
-    shortest = Topic.objects.aggregate(least=Min("retention_seconds"))["least"]
-    seconds = min(settings.FEED_RETENTION_SECONDS, shortest or 10**9)
+    # Apart from the others: their many events would hide each other's overdue ones.
+    special = Topic.objects.filter(retention_seconds__isnull=False)
+    horizon = now - timedelta(seconds=settings.FEED_RETENTION_SECONDS)
     aged = (
-        EventRow.objects.filter(sent_at__lt=now - timedelta(seconds=seconds))
+        EventRow.objects.filter(sent_at__lt=horizon)
+        .exclude(topic__in=special.values("name"))
         .order_by("sent_at")
         .values_list("topic", flat=True)[:PRUNE_EVENTS]
     )
-    return list(dict.fromkeys([*crowded, *aged]))
+    aged_specially = [
+        topic.name
+        for topic in special
+        if EventRow.objects.filter(
+            topic=topic.name, sent_at__lt=now - timedelta(seconds=retention(topic)[0])
+        ).exists()
+    ]
+    return list(dict.fromkeys([*crowded, *aged_specially, *aged]))
 
 
 def prune_topic(name: str, now: datetime, limit: int) -> int:
     """Deletes at most ``limit`` of a topic's events, oldest first, and remembers how far."""
     with transaction.atomic():
         topic = Topic.objects.select_for_update().get(name=name)
-        keep_seconds = topic.retention_seconds or settings.FEED_RETENTION_SECONDS
-        keep_events = topic.retention_events or settings.FEED_RETENTION_EVENTS
+        keep_seconds, keep_events = retention(topic)
         excess = max(0, topic.kept - keep_events)
         horizon = now - timedelta(seconds=keep_seconds)
         rows = EventRow.objects.filter(topic=name).order_by("number")[:limit]
@@ -307,11 +314,21 @@ def prune_topic(name: str, now: datetime, limit: int) -> int:
             if index < excess or sent_at < horizon
         ]
         if numbers:
-            EventRow.objects.filter(topic=name, number__lte=numbers[-1]).delete()
+            # Clocks differ, so a younger event may lie between: it goes along, and counts.
+            gone = EventRow.objects.filter(topic=name, number__lte=numbers[-1]).delete()
             topic.pruned_number = numbers[-1]
-            topic.kept -= len(numbers)
+            topic.kept -= gone[0]
             topic.save(update_fields=["pruned_number", "kept"])
     return len(numbers)
+
+
+def retention(topic: Topic) -> tuple[int, int]:
+    """How old a topic's events may be in seconds, and how many; its own word or the site's."""
+    seconds, events = topic.retention_seconds, topic.retention_events
+    return (
+        settings.FEED_RETENTION_SECONDS if seconds is None else seconds,
+        settings.FEED_RETENTION_EVENTS if events is None else events,
+    )
 
 
 class CommitWatch:

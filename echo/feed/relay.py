@@ -74,6 +74,7 @@ read_start = in_reader_thread(log.start)
 read_page = in_reader_thread(log.page)
 read_tail = in_reader_thread(log.tail)
 read_oldest = in_reader_thread(log.oldest)
+renew_epoch = in_reader_thread(log.renew_epoch)
 prune = in_reader_thread(log.prune)
 
 
@@ -360,7 +361,7 @@ class Relay:
         """
         reason = "epoch"
         if last.epoch == self.head.epoch:
-            reason, last = "ahead", await in_reader_thread(log.renew_epoch)()
+            reason, last = "ahead", await renew_epoch(last.epoch)
         logger.warning(
             "the log is another one: %s was %s; readers are reset", last, self.head
         )
