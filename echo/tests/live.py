@@ -56,6 +56,7 @@ class LiveSite:
         server: str,
         directory: Path,
         arguments: tuple[str, ...] = (),
+        /,
         **environment: str,
     ) -> None:
         self.server = server

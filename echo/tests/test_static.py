@@ -68,7 +68,7 @@ def production_site(
     """The site with DEBUG off, before its first collectstatic."""
     directory = tmp_path_factory.mktemp("production")
     environment = {**PRODUCTION, "STATIC_ROOT": str(directory / "static")}
-    with LiveSite(request.param, directory, (), **environment) as live:
+    with LiveSite(request.param, directory, **environment) as live:
         yield live
 
 
