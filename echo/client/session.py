@@ -94,12 +94,20 @@ class Session:
         self.held: Payload | None = None  # taken from the source and not sent yet
         self.due = self.clock()  # when the next message may be sent
         self.failures = 0
+        self.lost = 0  # messages without a reply on connections that have ended
 
     async def run(self) -> None:
         """Returns after a clean end. Raises ClientError after any other."""
         with stopped_by_signals(self.stop), suppress(Interrupted):
             while not await self.is_over():
-                pass
+                self.lost += max(0, self.answers.sent - self.answers.received)
+                self.answers = Answers()
+            if self.lost and self.options.wait is None:
+                raise ClientError(
+                    ExitCode.CLOSED_ABNORMALLY,
+                    f"replies: expected one to each message, {self.lost} sent before a "
+                    "reconnect had no reply; --wait needs no replies",
+                )
 
     async def is_over(self) -> bool:
         """One attempt; False when another one is to follow, after a pause."""

@@ -4,7 +4,8 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Literal
 
 from websockets.sync.server import ServerConnection, serve
 from websockets.utils import accept_key
@@ -28,12 +29,17 @@ def library_server(
 class RawServer:
     """Answers each handshake with prepared bytes, right or wrong.
 
-    Then it reads on until the client leaves, or leaves by itself at once.
+    And then reads until the client leaves, leaves at once, or ignores the client.
     """
 
-    def __init__(self, answer: Callable[[bytes], bytes], *, stays: bool = True) -> None:
+    def __init__(
+        self,
+        answer: Callable[[bytes], bytes],
+        then: Literal["reads", "leaves", "ignores"] = "reads",
+    ) -> None:
         self._answer = answer
-        self._stays = stays
+        self._then = then
+        self._ended = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve)
         self.address = "127.0.0.1:{}".format(*self._listener.getsockname()[1:])
@@ -45,6 +51,7 @@ class RawServer:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._ended.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()
@@ -65,11 +72,11 @@ class RawServer:
                 return
             self.request += data
         connection.sendall(self._answer(self.request))
-        try:
-            while self._stays and (data := connection.recv(65536)):
+        if self._then == "ignores":
+            self._ended.wait()
+        with suppress(ConnectionResetError):
+            while self._then == "reads" and (data := connection.recv(65536)):
                 self.frames += data
-        except ConnectionResetError:
-            pass
 
 
 def switching(request: bytes) -> bytes:
