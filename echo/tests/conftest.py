@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterator
 
 import pytest
+from django.conf import settings
 
 from echo.tests.live import COMMANDS, LiveSite
 
@@ -10,6 +11,9 @@ from echo.tests.live import COMMANDS, LiveSite
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--no-skips", action="store_true", help="what would be skipped fails instead"
+    )
+    parser.addoption(
+        "--soak", action="store_true", help="the survival tests with their full figures"
     )
 
 
@@ -47,3 +51,10 @@ def site(
     """The site on each server in turn, one process for the whole session."""
     with LiveSite(request.param, tmp_path_factory.mktemp(request.param)) as live:
         yield live
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The tests' database is a file: in memory, SQLite has no WAL and locks whole tables."""
+    file = tmp_path_factory.mktemp("database") / "test.sqlite3"
+    settings.DATABASES["default"]["TEST"]["NAME"] = str(file)
