@@ -1,0 +1,177 @@
+"""A client as docs/protocol.md wants one: it resumes from its cursor, on any of the nodes."""
+
+import asyncio
+import contextlib
+import json
+import random
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any, Self
+from urllib.parse import urlencode
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from echo.tests.live import LiveSite
+from echo.tests.survival.record import Figures, Record
+
+# Where a real client would wait half a second to twenty.
+RETRY_SECONDS = (0.05, 0.3)
+MAX_LINE_BYTES = 128 * 1024  # longer than the longest event
+
+
+async def eventually(
+    condition: Callable[[], Any], what: str, seconds: float = 20.0
+) -> None:
+    """Returns when the condition holds; fails with ``what`` when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds} s for {what}")
+        await asyncio.sleep(0.02)
+
+
+async def settled(
+    readers: Sequence["Reader"], published: Collection[Any], seconds: float = 30.0
+) -> Figures:
+    """The readers' figures together, once each has as much as was published."""
+    for reader in readers:
+        with contextlib.suppress(AssertionError):  # the figures say what is missing
+            await eventually(
+                lambda one=reader: len(one.record.seen) >= len(published), "", seconds
+            )
+    return sum((reader.record.figures(published) for reader in readers), Figures())
+
+
+class Reader:
+    """Reads the feed over one transport until it is closed, and records what came."""
+
+    def __init__(
+        self,
+        nodes: Sequence[LiveSite],
+        transport: str = "websocket",
+        since: str = "now",
+        topics: Sequence[str] = ("*",),
+        receive_buffer: int | None = None,
+    ) -> None:
+        self.nodes = list(nodes)
+        self.frames = {"websocket": self.websocket, "sse": self.sse}[transport]
+        self.since = since
+        self.topics = topics
+        self.receive_buffer = receive_buffer
+        self.record = Record()
+        self.close_codes: list[int] = []
+        self.connects = 0
+        self.refusals = 0
+        self.is_open = False
+        self.lags: list[float] = []
+        self.returned_after: list[float] = []
+        self.reading = asyncio.Event()
+        self.reading.set()
+
+    async def __aenter__(self) -> Self:
+        self.task = asyncio.create_task(self.run(), name="reader")
+        await self.opened()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    async def opened(self) -> None:
+        await eventually(lambda: self.is_open or self.task.done(), "a hello")
+        if self.task.done():
+            self.task.result()
+
+    async def run(self) -> None:
+        """Connects, reads to the end, and comes back: to the next node if there is one."""
+        left_at = None
+        while True:
+            try:
+                async with aclosing(self.frames(self.nodes[0])) as frames:
+                    async for frame in frames:
+                        if frame["type"] == "hello" and left_at is not None:
+                            self.returned_after.append(time.monotonic() - left_at)
+                        self.take(frame)
+            except (OSError, EOFError, InvalidHandshake, TimeoutError):
+                self.refusals += 1
+            if self.is_open:
+                left_at = time.monotonic()
+            self.is_open = False
+            await asyncio.sleep(self.patience())
+            self.nodes.append(self.nodes.pop(0))
+
+    def patience(self) -> float:
+        """Seconds until it comes back: what the last ``bye`` asked for, else a moment."""
+        if self.record.byes and len(self.record.byes) == self.connects:
+            return float(self.record.byes[-1]["retry_ms"]) / 1000
+        return random.uniform(*RETRY_SECONDS)
+
+    def take(self, frame: dict[str, Any]) -> None:
+        self.record.take(frame)
+        if frame["type"] == "hello":
+            self.connects += 1
+            self.is_open = True
+        elif frame["type"] == "event":
+            sent_at = datetime.fromisoformat(frame["sent_at"]).timestamp()
+            self.lags.append(time.time() - sent_at)
+
+    def query(self) -> str:
+        since = str(self.record.cursor or self.since)
+        return urlencode([*(("topic", t) for t in self.topics), ("since", since)])
+
+    # --- the transports ----------------------------------------------------------------
+
+    async def dial(self, node: LiveSite) -> socket.socket:
+        """A connection, whose receive buffer must be set before it is made (tcp(7))."""
+        sock = socket.socket()
+        sock.setblocking(False)
+        if self.receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
+        try:
+            await asyncio.get_running_loop().sock_connect(
+                sock, ("127.0.0.1", node.port)
+            )
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def websocket(self, node: LiveSite) -> AsyncIterator[dict[str, Any]]:
+        url = f"{node.ws_url}/feed/ws?{self.query()}"
+        sock = await self.dial(node)
+        async with connect(url, sock=sock, compression=None, proxy=None) as connection:
+            try:
+                while True:
+                    await self.reading.wait()
+                    yield json.loads(await connection.recv())
+            except ConnectionClosed:
+                self.close_codes.append(close_code(connection))
+
+    async def sse(self, node: LiveSite) -> AsyncIterator[dict[str, Any]]:
+        sock = await self.dial(node)
+        reader, writer = await asyncio.open_connection(sock=sock, limit=MAX_LINE_BYTES)
+        try:
+            writer.write(
+                f"GET /feed/sse?{self.query()} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+            )
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b" 200 " not in head.partition(b"\r\n")[0]:
+                raise OSError(head.decode())
+            while True:
+                await self.reading.wait()
+                line = await reader.readline()
+                if not line or line == b"0\r\n":
+                    return
+                if line.startswith(b"data: "):
+                    yield json.loads(line[6:])
+        finally:
+            writer.close()
+
+
+def close_code(connection: ClientConnection) -> int:
+    """The code of the server's close frame; 1006 when there was none."""
+    return connection.close_code or 1006

@@ -1,0 +1,21 @@
+"""The site's settings in a process that tells what it holds, whenever it gets SIGUSR1."""
+
+import asyncio
+import gc
+import signal
+import sys
+from types import FrameType
+
+from wsdemo.settings import *  # noqa: F403
+
+
+def tell(number: int, frame: FrameType | None) -> None:
+    """Prints the tasks of this event loop, and the subscriptions and events in memory."""
+    gc.collect()
+    kinds = [type(thing).__qualname__ for thing in gc.get_objects()]
+    subscriptions = kinds.count("Subscription")
+    tasks = len(asyncio.all_tasks())
+    print(f"holds {tasks=} {subscriptions=}", file=sys.stderr)  # noqa: T201
+
+
+signal.signal(signal.SIGUSR1, tell)
