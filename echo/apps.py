@@ -7,3 +7,6 @@ class EchoConfig(AppConfig):
     name = "echo"
     verbose_name = "wsdemo"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from echo import checks  # noqa: F401 -- registers them

@@ -75,6 +75,8 @@ FEED_SSE_LIFETIME_SECONDS = env.float("FEED_SSE_LIFETIME_SECONDS", 600.0)
 FEED_MAX_CONNECTIONS = env.int("FEED_MAX_CONNECTIONS", 20_000)
 FEED_MAX_CONNECTIONS_PER_ADDRESS = env.int("FEED_MAX_CONNECTIONS_PER_ADDRESS", 5_000)
 FEED_PUBLISHES_PER_SECOND = env.int("FEED_PUBLISHES_PER_SECOND", 100)
+# How many processes uvicorn starts; read here for the system checks only.
+WORKERS = env.int("WEB_CONCURRENCY", 1)
 LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
 
 # --- Django ----------------------------------------------------------------------------

@@ -1,0 +1,117 @@
+"""The operators' side: events to look at, topics and their retention, publishing tokens."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from echo.models import Event, Token, Topic
+from echo.protocol import FeedError, check_pattern
+
+
+class ReadOnly(admin.ModelAdmin):
+    """Rows that the feed writes and nobody edits: a changed event would be another one."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnly):
+    """The log, newest first."""
+
+    list_display = ("number", "topic", "short_data", "source", "author", "sent_at")
+    list_filter = ("source", "sent_at")
+    search_fields = ("topic", "data", "author")
+    # Counting a large log for "of 1,000,000" would take longer than showing the page.
+    show_full_result_count = False
+
+    @admin.display(description=_("data"))
+    def short_data(self, event: Event) -> str:
+        return event.data if len(event.data) <= 80 else event.data[:79] + "…"
+
+
+@admin.register(Topic)
+class TopicAdmin(admin.ModelAdmin):
+    """Topics come with their first event; how long they keep events may be changed."""
+
+    list_display = (
+        "name",
+        "kept",
+        "last_number",
+        "retention_seconds",
+        "retention_events",
+    )
+    search_fields = ("name",)
+    readonly_fields = ("name", "kept", "last_number", "pruned_number")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class TokenForm(forms.ModelForm):
+    """A token's own fields; its topics are judged as the feed judges them."""
+
+    class Meta:
+        model = Token
+        fields = ("name", "topics", "owner", "is_active")
+
+    def clean_topics(self) -> str:
+        patterns = self.cleaned_data["topics"].split()
+        try:
+            return " ".join(map(check_pattern, patterns))
+        except FeedError as error:
+            raise forms.ValidationError(str(error)) from None
+
+
+@admin.register(Token)
+class TokenAdmin(admin.ModelAdmin):
+    """Tokens: the secret is shown once, when it is made."""
+
+    form = TokenForm
+    list_display = (
+        "name",
+        "topics",
+        "owner",
+        "is_active",
+        "created_at",
+        "last_used_at",
+    )
+    list_filter = ("is_active",)
+    search_fields = ("name", "topics")
+    readonly_fields = ("created_at", "last_used_at")
+    actions = ("renew",)
+
+    def save_model(
+        self, request: HttpRequest, obj: Token, form: Any, change: bool
+    ) -> None:
+        secret = None if change else obj.renew_secret()
+        super().save_model(request, obj, form, change)
+        if secret:
+            self.show_once(request, obj, secret)
+
+    @admin.action(
+        description=_("Renew the secret of selected tokens"), permissions=["change"]
+    )
+    def renew(self, request: HttpRequest, queryset: Any) -> None:
+        for token in queryset:
+            secret = token.renew_secret()
+            token.save(update_fields=["secret_hash"])
+            self.log_change(request, token, "secret renewed")
+            self.show_once(request, token, secret)
+
+    def show_once(self, request: HttpRequest, token: Token, secret: str) -> None:
+        text = _("%(name)s: %(secret)s — copy it now, it is not shown again.")
+        shown = text % {"name": token.name, "secret": f"{token.pk}.{secret}"}
+        self.message_user(request, shown, messages.WARNING)

@@ -1,0 +1,104 @@
+"""System checks: what is wrong with a configuration, and how to mend it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from channels import DEFAULT_CHANNEL_LAYER
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+# What proxies allow a silent connection: nginx and most load balancers, 60 s.
+PROXY_IDLE_SECONDS = 60
+
+
+@register()
+def check_limits(app_configs: Any, **options: Any) -> list[CheckMessage]:
+    """Numbers that must be positive, and those that must stand in a relation."""
+    return [*non_positive(), *heartbeats(), *connections()]
+
+
+def non_positive() -> Iterator[CheckMessage]:
+    for name in (
+        "ECHO_MAX_MESSAGE_BYTES",
+        "FEED_HEARTBEAT_SECONDS",
+        "FEED_SSE_HEARTBEAT_SECONDS",
+        "FEED_SSE_LIFETIME_SECONDS",
+        "FEED_RETENTION_SECONDS",
+        "FEED_RETENTION_EVENTS",
+        "FEED_MAX_CONNECTIONS",
+        "FEED_MAX_CONNECTIONS_PER_ADDRESS",
+        "FEED_PUBLISHES_PER_SECOND",
+    ):
+        value = getattr(settings, name)
+        if value <= 0:
+            yield Error(
+                f"{name} is {value}.",
+                hint=f"Set {name} to a number above 0, or leave it out.",
+                id="echo.E001",
+            )
+
+
+def heartbeats() -> Iterator[CheckMessage]:
+    for name in ("FEED_HEARTBEAT_SECONDS", "FEED_SSE_HEARTBEAT_SECONDS"):
+        value = getattr(settings, name)
+        if value >= PROXY_IDLE_SECONDS:
+            yield Warning(
+                f"{name} is {value:g}: proxies cut a connection that is silent for "
+                f"{PROXY_IDLE_SECONDS} s.",
+                hint=f"Set {name} below {PROXY_IDLE_SECONDS}.",
+                id="echo.W001",
+            )
+
+
+def connections() -> Iterator[CheckMessage]:
+    if settings.FEED_MAX_CONNECTIONS_PER_ADDRESS > settings.FEED_MAX_CONNECTIONS:
+        yield Warning(
+            "FEED_MAX_CONNECTIONS_PER_ADDRESS is above FEED_MAX_CONNECTIONS and has no "
+            "effect.",
+            hint="Lower it, or raise FEED_MAX_CONNECTIONS.",
+            id="echo.W002",
+        )
+
+
+@register()
+def check_doorbell(app_configs: Any, **options: Any) -> list[CheckMessage]:
+    """Several processes need a channel layer that goes from one to the other."""
+    layer = settings.CHANNEL_LAYERS.get(DEFAULT_CHANNEL_LAYER)
+    if layer is None:
+        return [
+            Error(
+                "There is no default channel layer.",
+                hint="Set REDIS_URL, or leave CHANNEL_LAYERS as settings.py makes it.",
+                id="echo.E002",
+            )
+        ]
+    in_memory = layer["BACKEND"].endswith("InMemoryChannelLayer")
+    on_sqlite = settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
+    if in_memory and settings.WORKERS > 1 and not on_sqlite:
+        return [
+            Warning(
+                f"WEB_CONCURRENCY is {settings.WORKERS}, and the channel layer is in "
+                "memory: events cross processes only when the log is looked at, up to "
+                "a second late.",
+                hint="Set REDIS_URL, so that processes ring each other's doorbell.",
+                id="echo.W003",
+            )
+        ]
+    return []
+
+
+@register()
+def check_database(app_configs: Any, **options: Any) -> list[CheckMessage]:
+    """On SQLite, a transaction that takes its lock late can fail half way for want of it."""
+    database = settings.DATABASES["default"]
+    if not database["ENGINE"].endswith("sqlite3"):
+        return []
+    if database.get("OPTIONS", {}).get("transaction_mode") == "IMMEDIATE":
+        return []
+    return [
+        Error(
+            "SQLite's transaction_mode is not IMMEDIATE: publishers that race would fail.",
+            hint='Set OPTIONS["transaction_mode"] to "IMMEDIATE", as settings.py does.',
+            id="echo.E003",
+        )
+    ]
