@@ -6,7 +6,7 @@ PY = .venv/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 # STRICT=1 turns whatever would be skipped into a failure.
 STRICT =
-# Passed on to pytest, bench/conformance.py or bench/echo.py.
+# Passed on to pytest, bench.conformance or bench.echo.
 ARGS =
 
 .DEFAULT_GOAL := help
@@ -45,10 +45,10 @@ fmt: .venv/dev-packages node_modules/.package-lock.json ## rewrite the sources a
 	npx biome check --write
 
 conformance: .venv/dev-packages ## run the Autobahn testsuite against /echo
-	@$(PY) bench/conformance.py $(ARGS)
+	@$(PY) -m bench.conformance $(ARGS)
 
 bench: .venv/dev-packages ## measure the echo against its peers
-	@$(PY) bench/echo.py $(ARGS)
+	@$(PY) -m bench.echo $(ARGS)
 
 # --- what the targets need ---------------------------------------------------------------
 
