@@ -105,8 +105,8 @@ function describeClose(code, reason, clean) {
   const parts = [
     code,
     text(clean ? "clean" : "unclean"),
-    text(explanation(code)),
     reason && text("close_reason", { reason }),
+    text(explanation(code)),
   ];
   return parts.filter(Boolean).join(" · ");
 }

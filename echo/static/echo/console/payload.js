@@ -5,7 +5,7 @@
  */
 
 const encoder = new TextEncoder();
-const HEX_SEPARATORS = /0x|[\s:,]/gi;
+const HEX_SEPARATORS = /(?<![0-9a-f])0x|[\s:,]/gi;
 // String.fromCharCode takes its bytes as arguments, and engines limit those.
 const CHUNK_BYTES = 0x8000;
 
@@ -46,14 +46,15 @@ function checkedJson(text) {
 
 /** Bytes from pairs of hex digits; spaces, colons, commas and 0x between them are skipped. */
 export function fromHex(text) {
-  const digits = text.replace(HEX_SEPARATORS, "");
-  const bad = /[^0-9a-f]/i.exec(digits);
+  // As long as the text was, so that a position in it is one in the text.
+  const spaced = text.replace(HEX_SEPARATORS, (separator) =>
+    " ".repeat(separator.length),
+  );
+  const bad = /[^0-9a-f ]/i.exec(spaced);
   if (bad) {
-    throw new PayloadError("bad_hex", {
-      got: bad[0],
-      position: text.indexOf(bad[0]) + 1,
-    });
+    throw new PayloadError("bad_hex", { got: bad[0], position: bad.index + 1 });
   }
+  const digits = spaced.replaceAll(" ", "");
   if (digits.length % 2) throw new PayloadError("odd_hex", { count: digits.length });
   return Uint8Array.from({ length: digits.length / 2 }, (_, index) =>
     Number.parseInt(digits.slice(index * 2, index * 2 + 2), 16),

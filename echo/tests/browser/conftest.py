@@ -1,0 +1,86 @@
+"""A real browser, and pages that fail their test when they complain.
+
+Playwright's asynchronous API in one event loop for the session: its synchronous one leaves
+a running loop behind, in which neither Django's database nor other coroutines work.
+"""
+
+import shutil
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Page,
+    async_playwright,
+)
+
+from echo.tests.live import LiveSite
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """The machine's own Chromium, or else the one that Playwright installs."""
+    async with async_playwright() as playwright:
+        found = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+        try:
+            browser = await playwright.chromium.launch(
+                executable_path=found, args=CHROMIUM_ARGUMENTS
+            )
+        except Error as error:
+            if found:
+                raise
+            pytest.skip(
+                "no Chromium: install it to test the pages (Debian: apt-get install "
+                f"chromium; else: playwright install chromium): {str(error)[:80]}"
+            )
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(browser: Browser, site: LiveSite) -> AsyncIterator[BrowserContext]:
+    """A visitor who has never been here, 1280 wide."""
+    context = await browser.new_context(
+        base_url=site.url,
+        viewport={"width": 1280, "height": 800},
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    complaints: list[str] = []
+    context.on("console", lambda message: note_complaint(message, complaints))
+    context.on("weberror", lambda error: complaints.append(f"uncaught: {error.error}"))
+    yield context
+    await context.close()
+    assert complaints == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(context: BrowserContext) -> Page:
+    """A tab of that visitor."""
+    return await context.new_page()
+
+
+def note_complaint(message: ConsoleMessage, complaints: list[str]) -> None:
+    """Keeps warnings and errors, CSP violations among them, unless they were asked for."""
+    if message.type in ("warning", "error") and not is_experiment(message):
+        complaints.append(f"{message.type}: {message.text} ({message.location})")
+
+
+def is_experiment(message: ConsoleMessage) -> bool:
+    """True for the browser's own word on what a test asked for: a refusal, a missing page."""
+    if message.text.startswith("WebSocket connection to "):
+        return True
+    url = message.location["url"]
+    asked = urlsplit(url).path == "/echo" or (message.page and message.page.url == url)
+    return bool(asked) and message.text.startswith("Failed to load resource: ")

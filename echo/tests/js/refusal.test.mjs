@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { isSelected, refusal } from "../../static/echo/console/refusal.js";
+
+const valid = (settings) => ({
+  status: 426,
+  body: {
+    settings: { reject: null, failure_rate: null, subprotocol: null, ...settings },
+  },
+});
+
+test("a query that is refused is explained with the server's words", () => {
+  assert.deepEqual(
+    refusal({ status: 400, body: { detail: "jitter: expected …" } }, []),
+    {
+      key: "refused_query",
+      values: { status: 400, detail: "jitter: expected …" },
+    },
+  );
+});
+
+test("a status that was asked for is told as such", () => {
+  assert.deepEqual(refusal(valid({ reject: 418 }), []), {
+    key: "refused_reject",
+    values: { status: 418 },
+  });
+});
+
+test("a refusal by chance names the chance and the status", () => {
+  assert.deepEqual(refusal(valid({ failure_rate: 0.5 }), []), {
+    key: "refused_chance",
+    values: { status: 503, rate: 0.5 },
+  });
+  assert.equal(refusal(valid({ failure_rate: 1, reject: 500 }), []).values.status, 500);
+});
+
+test("subprotocols of which none is selected are the reason", () => {
+  const offered = ["chat", "v2"];
+  assert.equal(refusal(valid({}), offered).key, "refused_subprotocol");
+  assert.equal(
+    refusal(valid({ subprotocol: "v3" }), offered).key,
+    "refused_subprotocol",
+  );
+  assert.equal(refusal(valid({ subprotocol: "v2" }), offered).key, "refused_unknown");
+});
+
+test("an asterisk selects any offer, a name only itself", () => {
+  assert.ok(isSelected("*", ["chat"]));
+  assert.ok(isSelected("chat", ["v2", "chat"]));
+  assert.ok(!isSelected("", ["chat"]));
+});
+
+test("nobody there, and somebody else there, are told apart", () => {
+  assert.equal(refusal(null, []).key, "refused_unreachable");
+  assert.deepEqual(refusal({ status: 502, body: {} }, []), {
+    key: "refused_status",
+    values: { status: 502 },
+  });
+});

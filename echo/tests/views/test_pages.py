@@ -1,0 +1,146 @@
+"""The pages hold what their modules need, and say nothing the server would deny."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.test import Client, RequestFactory
+from django.utils import translation
+from django.views import defaults
+
+from echo.knobs import PARSERS, TOKEN, KnobError, Knobs
+from echo.protocol import SENDABLE_CLOSE_CODES, CloseCode
+from echo.views.pages import KnobField, knob_groups
+
+CAP = settings.ECHO_MAX_MESSAGE_BYTES
+MODULES = Path(settings.BASE_DIR) / "echo" / "static" / "echo"
+FIELDS = [field for group in knob_groups() for field in group.fields]
+BOUNDED = [field for field in FIELDS if field.highest]
+# What text() is called with in a module: a key in quotes or, for a few, the beginning of one.
+TEXT_KEY = re.compile(r"""\b(?:text\(|key: |PayloadError\()\s*["`](\w+)""")
+CHINESE = re.compile("[\u4e00-\u9fff]")
+# What a peer can send, and what a browser tells by itself.
+SHOWN_CODES = {
+    *(code for codes in SENDABLE_CLOSE_CODES for code in codes),
+    1005,
+    1006,
+    1015,
+}
+
+
+@pytest.fixture
+def console(client: Client) -> str:
+    """The console's HTML."""
+    return client.get("/").content.decode()
+
+
+def is_accepted(name: str, value: str) -> bool:
+    try:
+        Knobs.from_query(f"{name}={value}".encode(), max_message_size=CAP)
+    except KnobError:
+        return False
+    return True
+
+
+def beyond(value: str, step: int) -> str:
+    """The value a step further, in the same unit."""
+    number = re.match(r"\d+", value)
+    assert number
+    return f"{int(number[0]) + step}{value[number.end() :]}"
+
+
+def javascript() -> str:
+    return "\n".join(path.read_text() for path in MODULES.rglob("*.js"))
+
+
+def test_the_form_has_every_knob_once() -> None:
+    names = [field.name for field in FIELDS]
+    assert sorted(names) == sorted([*PARSERS, "max_message_size"])
+
+
+@pytest.mark.parametrize("field", BOUNDED, ids=lambda field: field.name)
+def test_the_range_beside_a_knob_is_the_one_the_server_judges_by(
+    field: KnobField,
+) -> None:
+    assert is_accepted(field.name, field.lowest)
+    assert is_accepted(field.name, field.highest)
+    assert not is_accepted(field.name, beyond(field.lowest, -1))
+    assert not is_accepted(field.name, beyond(field.highest, +1))
+
+
+@pytest.mark.parametrize(
+    "field", [field for field in BOUNDED if "seed" not in field.name]
+)
+def test_the_range_in_words_names_both_bounds(field: KnobField) -> None:
+    words = str(field.range).replace(",", "")
+    assert words.startswith(f"{field.lowest} – {field.highest}")
+
+
+def test_the_ranges_of_close_codes_are_the_servers() -> None:
+    [field] = [field for field in FIELDS if field.name == "close_code"]
+    bounds = [int(code) for code in re.findall(r"\d+", str(field.range))]
+    assert all(is_accepted("close_code", str(code)) for code in bounds)
+    for low, high in zip(bounds[::2], bounds[1::2], strict=True):
+        assert not is_accepted("close_code", str(low - 1))
+        assert not is_accepted("close_code", str(high + 1))
+
+
+def test_the_page_has_every_text_that_a_module_asks_for(console: str) -> None:
+    keys = set(re.findall(r'data-text="(\w+)"', console))
+    asked = set(TEXT_KEY.findall(javascript()))
+    assert len(asked) > 40
+    missing = {ask for ask in asked if not any(key.startswith(ask) for key in keys)}
+    assert missing == set()
+
+
+@pytest.mark.parametrize("code", [code for code in CloseCode if code < 3000])
+def test_every_close_code_of_the_echo_is_explained(
+    console: str, code: CloseCode
+) -> None:
+    assert f'data-text="close_{code.value}"' in console
+
+
+def test_every_code_that_a_browser_can_show_is_explained(console: str) -> None:
+    for code in (code for code in SHOWN_CODES if code < 3000):
+        assert f'data-text="close_{code}"' in console
+
+
+def test_the_twin_of_the_status_for_a_refusal_by_chance_is_the_servers() -> None:
+    knobs = Knobs.from_query(b"failure_rate=1", max_message_size=CAP)
+    status = knobs.refusal(knobs.randomness())
+    assert f"REFUSED_BY_CHANCE = {status};" in javascript()
+
+
+def test_the_twin_of_a_subprotocols_alphabet_is_the_servers() -> None:
+    assert f"TOKEN = /^{TOKEN.pattern}$/;" in javascript()
+
+
+def test_modules_hold_no_text_of_their_own(client: Client) -> None:
+    """In Chinese, nothing that a module can show is left in English."""
+    client.cookies["django_language"] = "zh-hans"
+    with translation.override("zh-hans"):  # the request's language outlives it
+        html = client.get("/").content.decode()
+    texts = dict(re.findall(r'data-text="(\w+)">([^<]*)<', html))
+    assert len(texts) > 60
+    untranslated = {
+        key: text
+        for key, text in texts.items()
+        if re.search("[A-Za-z]{3}", re.sub(r"{\w+}", "", text))
+        and not CHINESE.search(text)
+    }
+    assert untranslated == {}
+
+
+@pytest.mark.parametrize("status", ["400", "403", "404", "500"])
+def test_error_pages_need_no_request(status: str) -> None:
+    html = render_to_string(f"{status}.html")
+    assert f">{status}<" in html
+    assert "<h1>" in html
+
+
+def test_a_broken_view_is_answered_with_the_sites_own_page() -> None:
+    response = defaults.server_error(RequestFactory().get("/"))
+    assert response.status_code == 500
+    assert "Something broke" in response.content.decode()
