@@ -51,6 +51,8 @@ RECENT_BYTES = 4 * 1024 * 1024
 # Topics whose readers are remembered; beyond it they are found again.
 REMEMBERED_TOPICS = 10_000
 REMEMBERED_INTERESTS = 1000
+# Failures no further apart than this are one row, which is warned of once.
+QUIET_SECONDS = 30.0
 FAREWELL_SECONDS = 2.0
 RECONNECTS_A_SECOND = 500
 
@@ -128,19 +130,17 @@ class Relay:
 
     async def forever(self, job: Any) -> None:
         """Runs a job again when it fails, with one warning for a row of failures."""
-        quiet = False
+        failed_at = float("-inf")
         while True:
             try:
                 await job()
             except Exception as error:  # noqa: BLE001 -- the relay outlives whatever happens
-                if not quiet:
+                if self.loop.time() - failed_at > QUIET_SECONDS:
                     logger.warning(
                         "feed: %s failed, trying again: %r", job.__name__, error
                     )
-                quiet = True
+                failed_at = self.loop.time()
                 await asyncio.sleep(random.uniform(0.2, 1))
-            else:
-                quiet = False
 
     # --- subscriptions -----------------------------------------------------------------
 
@@ -173,6 +173,8 @@ class Relay:
             if interest.matches(topic):
                 readers_of_topic[connection.id] = subscription
         metrics.connections.labels(connection.transport).inc()
+        if self.stopping:
+            self.dismiss(subscription)
         return subscription
 
     def refuse_too_many(self, address: str) -> None:
@@ -333,6 +335,8 @@ class Relay:
         Where retention has been faster than this relay, each reader is left to find out
         for itself whether something of its own has gone.
         """
+        if events and events[0].epoch != head.epoch:
+            return False  # another life of the log has begun: the next look tells it
         if not events or events[0].number > head.number + 1:
             if self.head != head:
                 return True  # a doorbell was faster
@@ -388,8 +392,13 @@ class Relay:
         )  # fails while the layer is down, before a channel is made
         channel = await self.layer.new_channel("feed")
         await self.layer.group_add(GROUP, channel)
-        while True:
-            self.hear(await self.layer.receive(channel))
+        try:
+            while True:
+                self.hear(await self.layer.receive(channel))
+        finally:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(PULSE_SECONDS):
+                    await self.layer.group_discard(GROUP, channel)
 
     def hear(self, message: dict[str, Any]) -> None:
         """Takes one message of the group."""
@@ -475,14 +484,16 @@ class Relay:
     async def say_farewell(self) -> None:
         """Says ``bye`` to every reader, with return times spread out, and waits a little."""
         self.stopping = True
-        spread = min(20.0, 0.5 + len(self.subscriptions) / RECONNECTS_A_SECOND)
         for subscription in list(self.subscriptions.values()):
-            subscription.end(
-                CloseCode.SHUTDOWN, "shutdown", random.uniform(0.1, spread)
-            )
+            self.dismiss(subscription)
         if self.subscriptions:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.deserted.wait(), FAREWELL_SECONDS)
+
+    def dismiss(self, subscription: Subscription) -> None:
+        """Says ``bye`` to one reader, who comes back at a time of its own."""
+        spread = min(20.0, 0.5 + len(self.subscriptions) / RECONNECTS_A_SECOND)
+        subscription.end(CloseCode.SHUTDOWN, "shutdown", random.uniform(0.1, spread))
 
 
 # --- the process's relays --------------------------------------------------------------

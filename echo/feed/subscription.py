@@ -106,7 +106,9 @@ class Subscription:
         """A heartbeat, for a transport that has waited long; the end of one that is old."""
         if self.expires_at is not None and now >= self.expires_at:
             self.end(CloseCode.ASKED_TO_RECONNECT, "lifetime is over")
-        if self.arrival is not None and now - self.active_at >= self.heartbeat_seconds:
+        # Only when idle: the cursor it carries must not overtake what waits to be read.
+        waits = self.arrival is not None and self.is_idle
+        if waits and now - self.active_at >= self.heartbeat_seconds:
             self.notify(Notice("heartbeat", self.relay.head))
 
     def end(self, code: CloseCode, reason: str, retry_seconds: float = 0.0) -> None:
@@ -126,6 +128,12 @@ class Subscription:
         self.active_at = time.monotonic()
         return frames
 
+    async def ready(self) -> Sequence[Frame]:
+        """The frames that can be had without waiting; none only when there are none."""
+        while not (frames := await self.due()) and not self.is_idle:
+            pass
+        return frames
+
     async def due(self) -> Sequence[Frame]:
         """The frames that are due now: notices, else a page of the log, else the queue."""
         if self.notices:
@@ -140,6 +148,11 @@ class Subscription:
     def is_idle(self) -> bool:
         """True when all that there is has been handed out."""
         return self.state is State.LIVE and not self.queue and not self.notices
+
+    @property
+    def is_over(self) -> bool:
+        """True when ``bye`` has been handed out; what was still to come can be resumed."""
+        return self.bye is not None and not self.notices
 
     async def wait(self) -> None:
         """Sleeps until the relay has something."""
@@ -208,14 +221,18 @@ class Subscription:
         self.queued_bytes = 0
 
     async def hello(self) -> Notice:
-        """The first frame: who speaks, and where this stream begins."""
-        begins_at = self.position
+        """The first frame: who speaks, and where this stream begins.
+
+        Before a ``reset`` it names no cursor: a client cut off in between must ask again
+        from where it was, and be told.
+        """
+        oldest = await self.relay.oldest(self.interest)
         return Notice(
             "hello",
-            begins_at,
+            None if self.notices else self.position,
             connection=self.connection.id,
             node=self.relay.node,
-            oldest=str(await self.relay.oldest(self.interest)),
+            oldest=str(oldest),
             resumed=self.resumed,
             heartbeat_seconds=self.heartbeat_seconds,
         )

@@ -43,6 +43,10 @@ async def open_subscription(request: HttpRequest, query: FeedQuery) -> Subscript
 
 async def carry(subscription: Subscription, wait_seconds: float) -> Sequence[Frame]:
     """The frames that are due, or that become due while the client waits."""
+    if frames := await subscription.ready():
+        return (
+            frames  # however long the log takes: patience is for what is not there yet
+        )
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(wait_seconds):
             return await subscription.next()

@@ -1,7 +1,5 @@
 """Carries the feed over short polls: what there is, at once; 304 when there is nothing."""
 
-from collections.abc import Sequence
-
 from django.http import (
     HttpRequest,
     HttpResponseBase,
@@ -10,7 +8,7 @@ from django.http import (
 )
 from django.views.decorators.http import require_GET
 
-from echo.feed import Connection, Frame, Subscription, polled, subscribe
+from echo.feed import Connection, Subscription, polled, subscribe
 from echo.protocol import FeedError, FeedQuery, error_body
 
 
@@ -26,7 +24,7 @@ async def shortpoll(request: HttpRequest) -> HttpResponseBase:
     except FeedError as error:
         return JsonResponse(error_body(error.status, str(error)), status=error.status)
     try:
-        frames = await carry(subscription)
+        frames = await subscription.ready()
         if known and query.since == known and not frames:
             response: HttpResponseBase = HttpResponseNotModified()
             response["ETag"] = f'"{known}"'
@@ -50,10 +48,3 @@ async def open_subscription(request: HttpRequest, query: FeedQuery) -> Subscript
         ),
         heartbeat_seconds=float("inf"),
     )
-
-
-async def carry(subscription: Subscription) -> Sequence[Frame]:
-    """The frames that are due now: none only when there is nothing."""
-    while not (frames := await subscription.due()) and not subscription.is_idle:
-        pass
-    return frames

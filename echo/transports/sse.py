@@ -57,7 +57,7 @@ async def carry(subscription: Subscription) -> AsyncIterator[bytes]:
     try:
         yield b"retry: %d\n\n" % random.randint(*RETRY_MILLISECONDS)
         yield (await subscription.hello()).sse
-        while subscription.bye is None or not subscription.is_idle:
+        while not subscription.is_over:
             yield b"".join([frame.sse for frame in await subscription.next()])
     finally:
         subscription.close()

@@ -70,9 +70,10 @@ class FeedConsumer(AsyncWebsocketConsumer):
         send = self.base_send
         try:
             await send((await subscription.hello()).message)
-            while subscription.bye is None or not subscription.is_idle:
+            while not subscription.is_over:
                 for frame in await subscription.next():
                     await send(frame.message)
+            assert subscription.bye is not None
             bye = subscription.bye.fields
             await self.close(bye["code"], bye["reason"])
         except OSError:  # the client has gone; `receive` says so too

@@ -1,0 +1,115 @@
+"""Reads the feed in a test, and knows whether what it read is whole."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from echo.feed import (
+    Connection,
+    Event,
+    Frame,
+    Interest,
+    Notice,
+    Reader,
+    Relay,
+    Subscription,
+    log,
+)
+from echo.feed.log import Entry
+from echo.feed.relay import in_reader_thread
+from echo.protocol import EventId
+
+append = in_reader_thread(log.append)
+page = in_reader_thread(log.page)
+prune = in_reader_thread(log.prune)
+DEADLINE_SECONDS = 10
+
+
+async def write(*topics: str, data: str = "1") -> list[Event]:
+    """Commits events and rings no doorbell; the events."""
+    events, _ = await append([Entry(topic, data) for topic in topics])
+    return list(events)
+
+
+async def subscribe(
+    relay: Relay,
+    *patterns: str,
+    since: object = "now",
+    reader: Reader | None = None,
+    address: str = "",
+) -> Subscription:
+    return await relay.subscribe(
+        Interest(patterns or ("*",), reader or Reader()),
+        str(since),
+        Connection("test", address),
+        heartbeat_seconds=20,
+    )
+
+
+async def read(subscription: Subscription) -> list[Frame]:
+    """All that the subscription has to say by now."""
+    frames: list[Frame] = []
+    while more := await subscription.ready():
+        frames += more
+    return frames
+
+
+async def read_numbers(subscription: Subscription) -> list[int]:
+    """The numbers of the events it has by now; any other frame fails the test."""
+    return numbers(await read(subscription))
+
+
+def numbers(frames: Sequence[Frame]) -> list[int]:
+    assert all(isinstance(frame, Event) for frame in frames), frames
+    return [frame.number for frame in frames if isinstance(frame, Event)]
+
+
+def told(frame: Frame) -> dict[str, Any]:
+    """What a notice says."""
+    assert isinstance(frame, Notice), frame
+    return frame.fields
+
+
+async def until(condition: Any) -> None:
+    """Lets everything else run until the condition holds."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not condition():  # noqa: ASYNC110 -- any condition, not one event
+            await asyncio.sleep(0.001)
+
+
+class Transcript:
+    """What one reader was told, judged frame by frame.
+
+    Each event must be after the one before, and name as ``previous`` the last one that was
+    told of its topic: so a hole, a double or a swap fails at once.
+    """
+
+    def __init__(self, cursor: EventId) -> None:
+        self.began = self.cursor = cursor
+        self.seen: list[int] = []
+        self.latest: dict[str, int] = {}
+        self.resets: list[dict[str, Any]] = []
+
+    def take(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            if isinstance(frame, Event):
+                self.take_event(frame)
+            elif frame.type == "reset":
+                self.resets.append(told(frame))
+                self.latest.clear()
+            if frame.cursor is not None:
+                assert frame.cursor.number >= self.cursor.number or self.resets
+                self.cursor = frame.cursor
+
+    def take_event(self, event: Event) -> None:
+        assert event.epoch == self.cursor.epoch
+        assert event.number > self.cursor.number, f"{event.number} was told before"
+        expected = self.latest.get(event.topic)
+        if (
+            expected is None
+        ):  # the first of its topic: the one before was before we began
+            assert (event.previous or 0) <= self.began.number or self.resets
+        else:
+            assert event.previous == expected
+        self.latest[event.topic] = event.number
+        self.seen.append(event.number)

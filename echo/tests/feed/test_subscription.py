@@ -1,0 +1,394 @@
+"""A subscription: from past to live, too slow and back, reset, and told goodbye."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+
+import pytest
+from pytest_django import Settings
+
+from echo.feed import Event, Frame, Relay, Subscription, subscription
+from echo.feed.subscription import State
+from echo.protocol import CloseCode, EventId
+from echo.tests.feed.reading import (
+    DEADLINE_SECONDS,
+    Transcript,
+    page,
+    prune,
+    read,
+    read_numbers,
+    subscribe,
+    told,
+    until,
+    write,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
+
+
+# --- from past to live -------------------------------------------------------------------
+
+
+async def test_a_reader_from_now_is_live_at_once(relay: Relay) -> None:
+    relay.take(await write("news"))
+    reader = await subscribe(relay)
+    assert reader.state is State.LIVE
+    assert await read(reader) == []
+    relay.take(await write("news", "news"))
+    assert await read_numbers(reader) == [2, 3]
+
+
+async def test_missed_events_are_replayed_in_order_and_then_live(relay: Relay) -> None:
+    first, *_ = await write("news", "news", "other", "news")
+    await relay.catch_up()
+    reader = await subscribe(relay, "news", since=first.id)
+    assert reader.resumed
+    assert await read_numbers(reader) == [2, 4]
+    relay.take(await write("news"))
+    assert await read_numbers(reader) == [5]
+
+
+async def test_earliest_is_all_that_is_kept(relay: Relay) -> None:
+    await write("news", "other", "news")
+    await relay.catch_up()
+    reader = await subscribe(relay, "news", since="earliest")
+    assert not reader.resumed
+    assert await read_numbers(reader) == [1, 3]
+
+
+async def test_an_event_committed_during_the_replay_comes_once(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await write(*["news"] * 3)
+    await relay.catch_up()
+    relay.recent.clear()  # so that the log itself is read
+    reader = await subscribe(relay, since="earliest")
+
+    async def read_while_publishing(*arguments: object) -> object:
+        relay.take(await write("news", "news"))
+        return await page(*arguments)
+
+    monkeypatch.setattr("echo.feed.relay.read_page", read_while_publishing)
+    assert await read_numbers(reader) == [1, 2, 3, 4, 5]
+    assert reader.state is State.LIVE
+
+
+async def test_a_reader_ahead_of_its_node_makes_the_node_catch_up(relay: Relay) -> None:
+    *_, last = await write("news", "news")  # no doorbell has told this node
+    reader = await subscribe(relay, since=last.id)
+    assert relay.head == last.id
+    assert await read(reader) == []
+    relay.take(await write("news"))
+    assert await read_numbers(reader) == [3]
+
+
+async def test_every_reader_is_handed_the_same_object(relay: Relay) -> None:
+    readers = [await subscribe(relay, "news") for _ in range(3)]
+    (event,) = await write("news")
+    relay.take([event])
+    frames = [await reader.next() for reader in readers]
+    assert all(len(got) == 1 and got[0] is event for got in frames)
+
+
+# --- any interleaving --------------------------------------------------------------------
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every bound so small that each is met many times in a short test."""
+    monkeypatch.setattr("echo.feed.log.PAGE_EVENTS", 7)
+    monkeypatch.setattr("echo.feed.relay.RECENT_EVENTS", 10)
+    monkeypatch.setattr(subscription, "MAX_QUEUED_EVENTS", 12)
+
+
+async def publish_somehow(chance: random.Random, relay: Relay, turns: int) -> None:
+    """Commits events; their doorbells are lost, doubled, late or out of order."""
+    waiting: list[list[Event]] = []
+    for _ in range(turns):
+        topics = chance.choices(["news", "news.eu", "other"], k=chance.randint(1, 6))
+        waiting.append(await write(*topics))
+        chance.shuffle(waiting)
+        while waiting and chance.random() < 0.7:
+            events = waiting.pop()
+            if chance.random() < 0.7:
+                relay.take(events)
+            if chance.random() < 0.2:
+                waiting.append(events)
+        if chance.random() < 0.3:
+            await relay.catch_up()
+    await relay.catch_up()
+
+
+async def read_somehow(
+    chance: random.Random, reader: Subscription, transcript: Transcript
+) -> None:
+    """Reads with pauses: now live, now behind."""
+    while True:
+        transcript.take(await reader.next())
+        for _ in range(chance.choice([0, 0, 1, 20])):
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.usefixtures("narrow")
+async def test_nothing_is_lost_doubled_or_swapped_however_things_fall(
+    relay: Relay, seed: int
+) -> None:
+    chance = random.Random(seed)
+    await publish_somehow(chance, relay, 5)
+    tasks, transcripts = [], []
+    for patterns in (["*"], ["news"], ["news.*", "other"]):
+        reader = await subscribe(relay, *patterns, since="earliest")
+        transcript = Transcript(reader.position)
+        transcripts.append((reader, transcript))
+        tasks.append(asyncio.create_task(read_somehow(chance, reader, transcript)))
+    try:
+        await publish_somehow(chance, relay, 25)
+        await until(lambda: all(reader.is_idle for reader, _ in transcripts))
+    finally:
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(end) for end in ends] == [asyncio.CancelledError] * 3, ends
+    for reader, transcript in transcripts:
+        kept = await whole(reader.interest, relay.head.number)
+        assert transcript.seen == kept
+        assert transcript.resets == []
+
+
+async def whole(interest: object, last: int) -> list[int]:
+    """What the log holds for an interest, page by page."""
+    found: list[int] = []
+    reached = 0
+    while reached < last:
+        got = await page(interest, reached, last)
+        found += [event.number for event in got.events]
+        reached = got.reached
+    return found
+
+
+# --- too slow, and back ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bound", ["MAX_QUEUED_EVENTS", "MAX_QUEUED_BYTES"])
+async def test_a_slow_reader_s_queue_is_dropped_and_the_log_serves_it(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(subscription, bound, 5 if bound.endswith("EVENTS") else 500)
+    reader = await subscribe(relay)
+    relay.take(await write(*["news"] * 20))
+    assert reader.state is State.BEHIND
+    assert (len(reader.queue), reader.queued_bytes) == (0, 0)
+    assert await read_numbers(reader) == list(range(1, 21))
+    assert reader.state is State.LIVE
+    relay.take(await write("news"))
+    assert await read_numbers(reader) == [21]
+
+
+async def test_a_reader_who_never_reads_holds_no_event(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscription, "MAX_QUEUED_EVENTS", 5)
+    reader = await subscribe(relay)
+    longest = 0
+    for _ in range(10):
+        relay.take(await write(*["news"] * 4))
+        longest = max(longest, len(reader.queue))
+    assert longest <= 5
+    assert len(reader.queue) == 0
+
+
+async def test_a_replay_that_retention_overtakes_is_reset_and_goes_on(
+    relay: Relay, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echo.feed.log.PAGE_EVENTS", 2)
+    await write(*["news"] * 6)
+    await relay.catch_up()
+    relay.recent.clear()
+    reader = await subscribe(relay, "news", since="earliest")
+    assert [frame.cursor.number for frame in await reader.due() if frame.cursor] == [
+        1,
+        2,
+    ]
+    settings.FEED_RETENTION_EVENTS = 1
+    await prune()
+    (reset,) = await read(reader)
+    epoch = relay.head.epoch
+    assert told(reset) == {
+        "type": "reset",
+        "reason": "expired",
+        "asked": f"{epoch}-2",
+        "last_event_id": f"{epoch}-6",
+    }
+    relay.take(await write("news"))
+    assert await read_numbers(reader) == [7]
+
+
+async def test_a_reader_of_a_quiet_topic_is_not_reset_with_the_others(
+    relay: Relay, settings: Settings
+) -> None:
+    (first,) = await write("quiet")
+    await write(*["busy"] * 9, "quiet")
+    await relay.catch_up()
+    settings.FEED_RETENTION_EVENTS = 2
+    await prune()
+    relay.recent.clear()
+    quiet = await subscribe(relay, "quiet", since=first.id)
+    busy = await subscribe(relay, "busy", since=first.id)
+    assert await read_numbers(quiet) == [11]
+    assert [told(frame)["reason"] for frame in await read(busy)] == ["expired"]
+
+
+# --- notices -----------------------------------------------------------------------------
+
+
+async def waiting(reader: Subscription) -> asyncio.Task[Sequence[Frame]]:
+    """A transport that waits for the next frames."""
+    task = asyncio.create_task(reader.next())
+    await until(lambda: reader.arrival is not None)
+    return task
+
+
+async def got(task: asyncio.Task[Sequence[Frame]]) -> Sequence[Frame]:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        return await task
+
+
+async def test_a_heartbeat_comes_after_a_silence_and_moves_the_cursor(
+    relay: Relay,
+) -> None:
+    reader = await subscribe(relay, "news")
+    task = await waiting(reader)
+    events = await write("other", "other")
+    relay.take(events)
+    reader.beat(reader.active_at + 19.9)
+    assert not reader.notices
+    reader.beat(reader.active_at + 20)
+    (heartbeat,) = await got(task)
+    assert told(heartbeat) == {"type": "heartbeat", "last_event_id": str(events[-1].id)}
+    reader.beat(time.monotonic())
+    assert not reader.notices  # the heartbeat was a sign of life too
+
+
+async def test_a_heartbeat_never_overtakes_an_event(relay: Relay) -> None:
+    reader = await subscribe(relay)
+    task = await waiting(reader)
+    relay.take(await write("news"))
+    reader.beat(reader.active_at + 1000)
+    (event,) = await got(task)
+    assert isinstance(event, Event)
+
+
+async def test_a_transport_that_is_busy_sending_gets_no_heartbeat(relay: Relay) -> None:
+    reader = await subscribe(relay)
+    reader.beat(reader.active_at + 1000)
+    assert not reader.notices
+
+
+async def test_hello_says_where_the_stream_begins(relay: Relay) -> None:
+    first, last = await write("news", "news")
+    await relay.catch_up()
+    reader = await subscribe(relay, since=first.id)
+    assert told(await reader.hello()) == {
+        "type": "hello",
+        "connection": reader.connection.id,
+        "node": relay.node,
+        "oldest": f"{last.epoch}-0",
+        "resumed": True,
+        "heartbeat_seconds": 20,
+        "last_event_id": str(first.id),
+    }
+
+
+async def test_hello_before_a_reset_moves_no_cursor(relay: Relay) -> None:
+    await write("news")
+    await relay.catch_up()
+    reader = await subscribe(relay, since="00000000-7")
+    hello = await reader.hello()
+    assert hello.cursor is None
+    assert told(hello)["resumed"] is False
+    (reset,) = await read(reader)
+    assert told(reset) == {
+        "type": "reset",
+        "reason": "epoch",
+        "asked": "00000000-7",
+        "last_event_id": str(relay.head),
+    }
+
+
+async def test_bye_is_the_last_frame_whatever_waits(relay: Relay) -> None:
+    reader = await subscribe(relay)
+    relay.take(await write("news", "news"))
+    reader.end(CloseCode.SHUTDOWN, "shutdown", 1.83)
+    assert not reader.is_over
+    (bye,) = await reader.next()
+    assert reader.is_over
+    assert told(bye) == {
+        "type": "bye",
+        "code": 4001,
+        "reason": "shutdown",
+        "retry_ms": 1830,
+    }
+    assert bye.cursor is None
+
+
+async def test_the_first_bye_is_the_one_that_counts(relay: Relay) -> None:
+    reader = await subscribe(relay)
+    reader.end(CloseCode.BAD_REQUEST, "the feed takes no messages")
+    reader.end(CloseCode.SHUTDOWN, "shutdown")
+    assert [told(frame)["code"] for frame in await reader.next()] == [4501]
+
+
+async def test_a_subscription_ends_when_its_time_is_over(relay: Relay) -> None:
+    reader = await subscribe(relay)
+    reader.expire_in(600)
+    reader.beat(time.monotonic() + 599)
+    assert reader.bye is None
+    reader.beat(time.monotonic() + 600)
+    assert told(next(iter(await reader.next())))["code"] == CloseCode.ASKED_TO_RECONNECT
+
+
+# --- the cursor --------------------------------------------------------------------------
+
+
+async def test_the_cursor_of_an_idle_reader_moves_with_the_log(relay: Relay) -> None:
+    reader = await subscribe(relay, "news")
+    (event,) = await write("other")
+    relay.take([event])
+    assert reader.cursor == event.id
+
+
+async def test_the_cursor_of_a_reader_is_before_all_that_waits_for_it(
+    relay: Relay,
+) -> None:
+    reader = await subscribe(relay, "news")
+    relay.take(await write("other", "news", "news"))
+    cursor = reader.cursor
+    assert cursor.number < 2
+    again = await subscribe(relay, "news", since=cursor)
+    assert await read_numbers(again) == await read_numbers(reader) == [2, 3]
+
+
+async def test_a_cancelled_wait_loses_nothing(relay: Relay) -> None:
+    reader = await subscribe(relay)
+    task = await waiting(reader)
+    task.cancel()
+    relay.take(await write("news"))
+    await asyncio.gather(task, return_exceptions=True)
+    assert await read_numbers(reader) == [1]
+
+
+async def test_a_closed_subscription_leaves_nothing_behind(relay: Relay) -> None:
+    reader = await subscribe(relay, address="192.0.2.1")
+    relay.take(await write("news"))
+    reader.close()
+    reader.close()
+    assert relay.subscriptions == {}
+    assert not relay.addresses
+    assert not any(relay.readers_of.values())
+
+
+async def test_a_position_is_an_id_of_the_log_s_present_life(relay: Relay) -> None:
+    reader = await subscribe(relay)
+    assert reader.position == EventId(relay.head.epoch, 0)
