@@ -10,7 +10,7 @@ STRICT =
 ARGS =
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lint-python lint-web fmt conformance bench chromium
+.PHONY: help run test soak lint lint-python lint-web fmt conformance bench chromium
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ run: .venv/packages ## start the site (HOST=127.0.0.1 PORT=8000)
 
 test: .venv/dev-packages chromium ## run all the tests (STRICT=1 skips none, ARGS="-k echo")
 	@$(PY) -m pytest $(if $(STRICT),--no-skips) $(ARGS)
+
+soak: .venv/dev-packages ## run the survival tests with their full figures
+	@$(PY) -m pytest --soak echo/tests/survival $(ARGS)
 
 lint: lint-python lint-web ## check style, types, imports, templates, JavaScript and CSS
 
