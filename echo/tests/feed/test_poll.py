@@ -1,0 +1,49 @@
+"""The answer to a poll: the frames that were due, as one JSON object."""
+
+import json
+
+import pytest
+
+from echo.feed import Relay, polled
+from echo.tests.feed.reading import subscribe, write
+
+pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
+
+
+async def test_events_are_given_with_the_cursor_after_them(relay: Relay) -> None:
+    reader = await subscribe(relay, "news")
+    events = await write("news", "news", "other")
+    relay.take(events)
+    response = polled(await reader.ready(), reader)
+    assert response["Content-Type"] == "application/json; charset=utf-8"
+    assert json.loads(response.content) == {
+        "events": [json.loads(event.json) for event in events[:2]],
+        "last_event_id": str(events[2].id),
+        "reset": None,
+        "more": False,
+    }
+
+
+async def test_more_says_that_there_is_more_and_the_cursor_stays_before_it(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echo.feed.log.PAGE_EVENTS", 2)
+    events = await write("news", "news", "news")
+    await relay.catch_up()
+    reader = await subscribe(relay, since="earliest")
+    answer = json.loads(polled(await reader.ready(), reader).content)
+    assert [event["id"] for event in answer["events"]] == [
+        str(event.id) for event in events[:2]
+    ]
+    assert answer["last_event_id"] == str(events[1].id)
+    assert answer["more"] is True
+
+
+async def test_a_reset_is_told_in_its_own_field(relay: Relay) -> None:
+    await write("news")
+    await relay.catch_up()
+    reader = await subscribe(relay, since="00000000-1")
+    answer = json.loads(polled(await reader.ready(), reader).content)
+    assert answer["events"] == []
+    assert answer["reset"]["reason"] == "epoch"
+    assert answer["last_event_id"] == answer["reset"]["last_event_id"]
