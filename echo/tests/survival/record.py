@@ -45,7 +45,7 @@ class Record:
             case "event":
                 self.take_event(frame)
             case "hello" | "heartbeat":
-                self.take_cursor(EventId.parse(frame["last_event_id"]))
+                self.take_cursor(frame.get("last_event_id"))
             case "reset":
                 self.resets.append(frame)
                 self.cursor = EventId.parse(frame["last_event_id"])
@@ -55,9 +55,12 @@ class Record:
             case unknown:
                 raise ValueError(f"expected a frame of the feed, got {unknown!r}")
 
-    def take_cursor(self, told: EventId) -> None:
-        if self.cursor is None or told.epoch == self.cursor.epoch:
-            self.cursor = max(told, self.cursor or told)
+    def take_cursor(self, told: str | None) -> None:
+        """A ``hello`` before a ``reset`` tells none."""
+        if told is not None:
+            cursor = EventId.parse(told)
+            if self.cursor is None or cursor.epoch == self.cursor.epoch:
+                self.cursor = max(cursor, self.cursor or cursor)
 
     def take_event(self, event: dict[str, Any]) -> None:
         identity = EventId.parse(event["id"])

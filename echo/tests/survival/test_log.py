@@ -1,0 +1,157 @@
+"""A log that has moved on, has been wiped or restored: readers are told, never left with a hole."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from echo.tests.live import LiveSite
+from echo.tests.survival.conftest import Report, Size, Start
+from echo.tests.survival.publishers import Publisher, flood
+from echo.tests.survival.reader import Reader, eventually, settled
+from echo.tests.survival.record import Figures
+
+
+def resets(reader: Reader) -> list[str]:
+    return [reset["reason"] for reset in reader.record.resets]
+
+
+def copy(source: Path, target: Path) -> None:
+    """SQLite's own backup, which also writes into a database that is in use."""
+    with (
+        closing(sqlite3.connect(source)) as old,
+        closing(sqlite3.connect(target)) as new,
+    ):
+        old.backup(new)
+
+
+def asked(site: LiveSite, since: object) -> dict[str, object] | None:
+    """The reset that a poll with this cursor is told."""
+    parameters = {"since": str(since), "topic": "news"}
+    answer = httpx.get(f"{site.url}/feed/poll", params=parameters, trust_env=False)
+    reset: dict[str, object] | None = answer.json()["reset"]
+    return reset
+
+
+async def come_back(reader: Reader, nodes: list[LiveSite]) -> Reader:
+    """The same client, a while later."""
+    returned = Reader(nodes)
+    returned.record = reader.record
+    return returned
+
+
+@pytest.mark.parametrize(
+    "retention", [{"FEED_RETENTION_EVENTS": "50"}, {"FEED_RETENTION_SECONDS": "1"}]
+)
+async def test_a_reader_that_was_away_longer_than_retention_is_reset(
+    start: Start,
+    server: str,
+    sqlite_url: str,
+    report: Report,
+    retention: dict[str, str],
+) -> None:
+    node = start(server, sqlite_url, **retention)
+    with Publisher(node) as publisher:
+        async with Reader([node], "sse", topics=["news"]) as reader:
+            publisher.publish("before")
+            await reader.has(1)
+        publisher.publish(*(f"missed {number}" for number in range(200)))
+        cursor = reader.record.cursor
+        await eventually(lambda: asked(node, cursor), "retention")
+        async with await come_back(reader, [node]) as reader:
+            await eventually(lambda: resets(reader), "a reset")
+            publisher.publish("after")
+            await eventually(lambda: "after" in reader.record.data, "the next event")
+    assert resets(reader) == ["expired"]
+    report("1 reader", reader.record.figures({"before", "after"}))
+
+
+async def test_readers_of_a_wiped_log_are_reset(
+    start: Start, server: str, database_url: str, report: Report
+) -> None:
+    node = start(server, database_url)
+    async with Reader([node]) as absent, Reader([node], "sse") as present:
+        with Publisher(node) as publisher:
+            publisher.publish(*range(10))
+            await settled([absent, present], range(10))
+            await absent.__aexit__()
+            await asyncio.to_thread(node.manage, "flush", "--no-input", "-v0")
+            await eventually(lambda: resets(present), "a reset")
+            async with await come_back(absent, [node]) as returned:
+                await eventually(lambda: resets(returned), "a reset")
+                publisher.publish("after")
+                await settled([returned, present], range(11))
+    assert resets(returned) == resets(present) == ["epoch"]
+    report("2 readers", present.record.figures([*range(10), "after"]))
+    assert returned.record.figures([*range(10), "after"]) == Figures()
+
+
+async def test_readers_of_a_log_restored_from_an_older_copy_are_reset(
+    start: Start, sqlite_url: str, tmp_path: Path, report: Report
+) -> None:
+    nodes = [start(server, sqlite_url) for server in ("daphne", "uvicorn")]
+    database, older = tmp_path / "db.sqlite3", tmp_path / "older.sqlite3"
+    with Publisher(nodes[0]) as publisher:
+        async with Reader(nodes[:1]) as one, Reader(nodes[1:], "sse") as other:
+            publisher.publish(*range(10))
+            await settled([one, other], range(10))
+            copy(database, older)
+            publisher.publish(*range(10, 20))
+            await settled([one, other], range(20))
+            copy(older, database)
+            await eventually(lambda: resets(one) and resets(other), "a reset")
+            publisher.publish("after")
+            await settled([one, other], range(21))
+            assert resets(one)[0] == "ahead"
+            assert len(resets(one)) == len(resets(other)) == 1
+            figures = one.record.figures([*range(20), "after"])
+            figures += other.record.figures([*range(20), "after"])
+    report("2 readers", figures)
+
+
+async def test_a_log_restored_while_nobody_looked_resets_a_reader_that_is_ahead(
+    start: Start, server: str, sqlite_url: str, tmp_path: Path, report: Report
+) -> None:
+    node = start(server, sqlite_url)
+    database, older = tmp_path / "db.sqlite3", tmp_path / "older.sqlite3"
+    async with Reader([node]) as reader:
+        with Publisher(node) as publisher:
+            publisher.publish("old")
+            await reader.has(1)
+            copy(database, older)
+            publisher.publish("forgotten")
+            await reader.has(2)
+        await asyncio.to_thread(node.stop)
+        copy(older, database)
+        await asyncio.to_thread(node.start)
+        await eventually(lambda: resets(reader), "a reset")
+        with Publisher(node) as publisher:
+            publisher.publish("after")
+            figures = await settled([reader], {"old", "forgotten", "after"})
+    assert resets(reader) == ["ahead"]
+    report("1 reader", figures)
+
+
+async def test_a_replay_that_retention_overtakes_is_reset_and_has_no_hole(
+    start: Start, server: str, sqlite_url: str, size: Size, report: Report
+) -> None:
+    node = start(server, sqlite_url, FEED_RETENTION_EVENTS="3000")
+    more = size(6000, 50_000)
+    await asyncio.to_thread(flood, node, 0, 3000, 4000)
+    async with Reader([node], since="earliest", receive_buffer=4096) as reader:
+        await reader.has(1)
+        reader.reading.clear()
+        await asyncio.to_thread(flood, node, 3000, more, 4000)
+        await eventually(lambda: asked(node, reader.record.cursor), "retention", 60)
+        reader.reading.set()
+        await eventually(lambda: resets(reader), "a reset")
+        with Publisher(node) as publisher:
+            publisher.publish("after")
+            await eventually(lambda: "after" in reader.record.data, "the next event")
+    assert resets(reader) == ["expired"]
+    numbers = [int(data.split()[0]) for data in reader.record.data[:-1]]
+    assert numbers[: len(set(numbers))] == sorted(set(numbers))
+    report("1 reader", reader.record.figures({"after"}), before_the_reset=len(numbers))

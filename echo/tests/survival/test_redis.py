@@ -1,0 +1,124 @@
+"""Redis away, Redis back: sockets stay up, and events come from the log meanwhile."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from itertools import count
+from typing import Any
+
+import httpx
+import pytest
+
+from echo.tests.live import LiveSite
+from echo.tests.survival.backends import Redis
+from echo.tests.survival.conftest import Report, Size, Start
+from echo.tests.survival.publishers import Publisher
+from echo.tests.survival.reader import Reader, eventually, settled
+
+# The log is looked at every second; the rest is for a machine that is busy.
+MAX_LAG_SECONDS = 3.0
+
+
+def readiness(site: LiveSite) -> str:
+    answer = httpx.get(f"{site.url}/readyz", trust_env=False)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["status"])
+
+
+async def becomes(sites: list[LiveSite], status: str) -> None:
+    for site in sites:
+        await eventually(
+            lambda one=site: readiness(one) == status, f"{status} at {site.url}"
+        )
+
+
+def complaints(site: LiveSite) -> list[str]:
+    """What the node's log says of the channel layer, above the level of news."""
+    return [
+        line
+        for line in site.log.splitlines()
+        if " WARNING " in line or " ERROR " in line
+    ]
+
+
+@contextmanager
+def stopped(redis: Redis) -> Iterator[None]:
+    redis.stop()
+    yield
+    redis.start()
+
+
+@contextmanager
+def frozen(redis: Redis) -> Iterator[None]:
+    redis.freeze()
+    yield
+    redis.thaw()
+
+
+async def publish_for(
+    seconds: float, publisher: Publisher, readers: list[Reader], numbers: Iterator[int]
+) -> None:
+    """Publishes one event after the other, each when all readers have the last one."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < seconds:
+        number = next(numbers)
+        publisher.publish(number)
+        for reader in readers:
+            await reader.has(number + 1)
+
+
+@pytest.mark.parametrize("trouble", [stopped, frozen])
+async def test_readers_notice_nothing_of_a_redis_that_goes_and_comes_back(
+    start: Start,
+    redis: Redis,
+    sqlite_url: str,
+    size: Size,
+    report: Report,
+    trouble: Any,
+) -> None:
+    nodes = [start(s, sqlite_url, REDIS_URL=redis.url) for s in ("daphne", "uvicorn")]
+    numbers = count()
+    async with AsyncExitStack() as stack:
+        publisher = stack.enter_context(Publisher(nodes[0]))
+        readers = [
+            await stack.enter_async_context(Reader([node], transport))
+            for node in nodes
+            for transport in ("websocket", "sse")
+        ]
+        await becomes(nodes, "ok")
+        with trouble(redis):
+            await publish_for(size(5, 10), publisher, readers, numbers)
+            await becomes(nodes, "degraded")
+        await publish_for(1, publisher, readers, numbers)
+        await becomes(nodes, "ok")
+        await publish_for(1, publisher, readers, numbers)
+        published = range(next(numbers))
+        figures = await settled(readers, published)
+    lag = max(lag for reader in readers for lag in reader.lags)
+    report(f"4 readers, {len(published)} events", figures, slowest=f"{lag:.2f} s")
+    assert lag < MAX_LAG_SECONDS
+    assert [reader.connects for reader in readers] == [1] * 4
+    for node in nodes:
+        assert len(complaints(node)) == 1, node.log
+
+
+async def test_a_site_whose_redis_is_down_at_start_runs_and_heals(
+    start: Start, redis: Redis, server: str, sqlite_url: str, report: Report
+) -> None:
+    redis.stop()
+    node = start(server, sqlite_url, REDIS_URL=redis.url)
+    numbers = count()
+    async with AsyncExitStack() as stack:
+        publisher = stack.enter_context(Publisher(node))
+        readers = [await stack.enter_async_context(Reader([node]))]
+        await publish_for(1, publisher, readers, numbers)
+        await becomes([node], "degraded")
+        await asyncio.to_thread(redis.start)
+        await becomes([node], "ok")
+        await publish_for(1, publisher, readers, numbers)
+        published = range(next(numbers))
+        figures = await settled(readers, published)
+    report(f"1 reader, {len(published)} events", figures)
+    assert readers[0].connects == 1
+    assert len(complaints(node)) == 1, node.log
