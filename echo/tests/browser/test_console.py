@@ -387,8 +387,10 @@ async def burst(page: Page, count: int) -> None:
 async def test_the_log_keeps_the_newest_two_thousand_rows(page: Page) -> None:
     await open_echo(page)
     await burst(page, 3000)
-    await expect(lines(page).last).to_have_text("RESPONSE: message 3000")
+    newest = lines(page).last
+    await expect(newest).to_have_text("RESPONSE: message 3000", timeout=30_000)
     await expect(lines(page)).to_have_count(2000)
+    await expect(newest).to_be_in_viewport()
     await expect(page.locator("#shown-total")).to_have_text("rows 2,000")
     await expect(page.locator("#received-total")).to_contain_text("3,000")
 

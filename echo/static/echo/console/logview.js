@@ -7,6 +7,8 @@ import { hexdump } from "./hexdump.js";
 import { asNdjson, asText, cut, label, matches, RowStore, whole } from "./rows.js";
 
 const SEARCH_DEBOUNCE_MS = 120;
+// What a browser draws in a frame without missing the next: 12,000 rows a second.
+const ROWS_PER_FRAME = 200;
 // Within this many pixels of the end, a reader is at the end.
 const END_PIXELS = 24;
 // What the inspector draws; more would freeze the page, and Copy has it all.
@@ -44,36 +46,61 @@ export class LogView {
 
   /** Draws what is new; a reader who has scrolled up only sees the count change. */
   draw() {
-    if (this.follows) {
-      const rows = this.store.from(this.drawn);
-      this.output.append(...rows.map((row) => this.element(row)));
-      this.drawn = this.store.added;
-      this.removeOldest();
-      this.scrollToEnd();
-    }
+    const rows = this.follows ? this.store.from(this.drawn) : [];
+    if (rows.length) this.append(rows);
+    else this.fillIn();
+    if (this.oldest > this.store.first) this.drawSoon();
     this.showCounts();
   }
 
-  /** Removes the elements of rows that are no longer kept. */
-  removeOldest() {
-    const surplus = this.output.childElementCount - this.store.rows.length;
-    for (let count = 0; count < surplus; count++)
-      this.output.firstElementChild.remove();
+  /** Draws rows at the end. When more came than a frame can draw, the newest go first. */
+  append(rows) {
+    const shown = rows.slice(-ROWS_PER_FRAME);
+    if (shown.length < rows.length) this.output.replaceChildren();
+    this.output.append(...this.elements(shown));
+    this.drawn = this.store.added;
+    while (this.oldest < this.store.first) this.output.firstElementChild.remove();
+    this.scrollToEnd();
+  }
+
+  /** Draws rows that had to wait, above the others, which stay where they are. */
+  fillIn() {
+    const { oldest } = this;
+    const from = Math.max(this.store.first, oldest - ROWS_PER_FRAME);
+    if (from >= oldest) return;
+    const below = this.output.scrollHeight - this.output.scrollTop;
+    this.output.prepend(
+      ...this.elements(this.store.from(from).slice(0, oldest - from)),
+    );
+    this.output.scrollTop = this.output.scrollHeight - below;
+    this.scrollTop = this.output.scrollTop;
+  }
+
+  /** The number of the oldest row drawn. */
+  get oldest() {
+    const { firstElementChild } = this.output;
+    return firstElementChild
+      ? this.rows.get(firstElementChild).number
+      : this.store.added;
   }
 
   scrollToEnd() {
     this.output.scrollTop = this.output.scrollHeight;
-    this.top = this.output.scrollTop;
+    this.scrollTop = this.output.scrollTop;
   }
 
   /** Goes to the newest row, whatever the reader was reading. */
   followAgain() {
+    this.select(null);
     this.follows = true;
     this.draw();
   }
 
+  elements(rows) {
+    return rows.map((row) => this.element(row));
+  }
+
   element(row) {
-    const { document } = window;
     const element = document.createElement("div");
     element.className = "row";
     element.id = `row-${row.number}`;
@@ -137,10 +164,7 @@ export class LogView {
       const apply = () => this.filter(this.show, target.value);
       this.searching = setTimeout(apply, SEARCH_DEBOUNCE_MS);
     });
-    on("#latest", "click", () => {
-      this.select(null);
-      this.followAgain();
-    });
+    on("#latest", "click", () => this.followAgain());
     on("#clear", "click", () => this.clear());
     on("#copy-log", "click", ({ target }) =>
       this.kit.copy(asText(this.store.rows), target),
@@ -169,8 +193,8 @@ export class LogView {
 
   /** Only a reader's own way up pauses: growing rows are no reason to stop following. */
   scrolled() {
-    const wentUp = this.output.scrollTop < this.top;
-    this.top = this.output.scrollTop;
+    const wentUp = this.output.scrollTop < this.scrollTop;
+    this.scrollTop = this.output.scrollTop;
     const isAtEnd = this.isAtEnd();
     if (isAtEnd || wentUp) this.follow(isAtEnd && !this.selected);
   }
@@ -262,7 +286,6 @@ export class LogView {
   }
 
   clear() {
-    this.select(null);
     this.store.clear();
     this.drawn = this.store.added;
     this.output.replaceChildren();
