@@ -1,6 +1,7 @@
 """The feed: server-side push that loses nothing. This is its only door."""
 
 from echo.feed.access import Interest, Reader
+from echo.feed.census import Question
 from echo.feed.event import Event, Frame, Notice
 from echo.feed.poll import polled
 from echo.feed.publish import Published, apublish, apublish_many, publish, publish_many
@@ -14,6 +15,7 @@ __all__ = [
     "Interest",
     "Notice",
     "Published",
+    "Question",
     "Reader",
     "Relay",
     "Subscription",

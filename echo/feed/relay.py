@@ -14,7 +14,7 @@ import secrets
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -27,6 +27,7 @@ from django.db import close_old_connections
 
 from echo.feed import log, metrics
 from echo.feed.access import Interest, Reader
+from echo.feed.census import Question, answer, merge
 from echo.feed.event import Event, Notice
 from echo.feed.farewell import before_shutdown
 from echo.feed.log import Page
@@ -43,6 +44,7 @@ LOCAL_POLL_SECONDS = 0.005
 PULSE_SECONDS = 1.0
 # Three pulses that do not come back: the channel layer is down.
 LAYER_SILENCE_SECONDS = 3.5
+CENSUS_SECONDS = 1.0
 NODE_GONE_SECONDS = 5.0
 PRUNE_SECONDS = 2.0
 # What the relay remembers, so that readers who were away for a moment need no database.
@@ -100,6 +102,9 @@ class Relay:
         self.layer_up = True
         self.log_up = True
         self.nodes: dict[str, dict[str, Any]] = {}
+        self.questions: dict[str, dict[str, Any]] = {}
+        self.answered = asyncio.Event()
+        self.replies: set[asyncio.Task[None]] = set()
         self.look = asyncio.Event()
         self.catching_up = asyncio.Lock()
         self.tasks: list[asyncio.Task[None]] = []
@@ -387,9 +392,7 @@ class Relay:
 
     async def listen(self) -> None:
         """One channel and one group membership for the whole process."""
-        await (
-            self.send_pulse()
-        )  # fails while the layer is down, before a channel is made
+        await self.layer_answers()  # a channel made while it is down would be lost
         channel = await self.layer.new_channel("feed")
         await self.layer.group_add(GROUP, channel)
         try:
@@ -399,6 +402,13 @@ class Relay:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(PULSE_SECONDS):
                     await self.layer.group_discard(GROUP, channel)
+
+    async def layer_answers(self) -> None:
+        """Returns when the layer takes a message; that it takes none, ``pulse`` tells."""
+        while True:
+            with contextlib.suppress(Exception):
+                return await self.send_pulse()
+            await asyncio.sleep(PULSE_SECONDS)
 
     def hear(self, message: dict[str, Any]) -> None:
         """Takes one message of the group."""
@@ -416,6 +426,12 @@ class Relay:
                 self.nodes[message["node"]] = message | {"heard_at": self.loop.time()}
                 if message["head"] != str(self.head):
                     self.look.set()
+            case "feed.ask":
+                self.background(self.reply(message))
+            case "feed.answer":
+                if (answers := self.questions.get(message["question"])) is not None:
+                    answers[message["node"]] = message["answer"]
+                    self.answered.set()
             case unknown:
                 raise ValueError(f"expected a feed message, got {unknown!r}")
 
@@ -439,7 +455,53 @@ class Relay:
         async with asyncio.timeout(PULSE_SECONDS):
             await self.layer.group_send(GROUP, self.describe() | {"type": "feed.pulse"})
 
-    # --- clock, census, end ------------------------------------------------------------
+    # --- the census --------------------------------------------------------------------
+
+    async def census(self, question: Question) -> dict[str, Any]:
+        """The connections of all nodes: ``total``, ``nodes`` and one page of ``connections``.
+
+        Waits for every node that has been heard of lately, a second at most.
+        """
+        answers = {self.node: answer(question, self.subscriptions.values())}
+        if self.layer_carries and self.layer_up:
+            identity = secrets.token_hex(8)
+            self.questions[identity] = answers
+            ask = {"type": "feed.ask", "question": identity, "node": self.node}
+            try:
+                async with asyncio.timeout(CENSUS_SECONDS):
+                    await self.layer.group_send(
+                        GROUP, ask | {"asked": question.packed()}
+                    )
+                    while not self.nodes.keys() <= answers.keys():
+                        self.answered.clear()
+                        await self.answered.wait()
+            except TimeoutError:
+                pass  # a node that does not answer is not listed
+            finally:
+                del self.questions[identity]
+        return merge(question, answers)
+
+    async def reply(self, message: dict[str, Any]) -> None:
+        """Answers another node's question, to everybody: nobody else has its number."""
+        if message["node"] == self.node:
+            return
+        question = Question(**message["asked"])
+        reply = {
+            "type": "feed.answer",
+            "question": message["question"],
+            "node": self.node,
+            "answer": answer(question, self.subscriptions.values()),
+        }
+        with contextlib.suppress(Exception):
+            await self.layer.group_send(GROUP, reply)
+
+    def background(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Runs a coroutine in a task that is kept until it is done."""
+        task = asyncio.create_task(coroutine, name="feed reply")
+        self.replies.add(task)
+        task.add_done_callback(self.replies.discard)
+
+    # --- clock, end ------------------------------------------------------------
 
     async def tick(self) -> None:
         """Once a second: heartbeats, and nodes that are gone are forgotten."""
