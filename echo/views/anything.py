@@ -44,7 +44,7 @@ def seen(request: HttpRequest) -> dict[str, Any]:
         "url": request.build_absolute_uri(),
         "args": single_or_list(request.GET.lists()),
         "headers": redacted(request.headers.items()),
-        "origin": request.META["REMOTE_ADDR"],
+        "origin": request.META.get("REMOTE_ADDR"),  # none on a Unix socket
     }
 
 
