@@ -77,6 +77,8 @@ FEED_MAX_CONNECTIONS_PER_ADDRESS = env.int("FEED_MAX_CONNECTIONS_PER_ADDRESS", 5
 FEED_PUBLISHES_PER_SECOND = env.int("FEED_PUBLISHES_PER_SECOND", 100)
 # How many processes uvicorn starts; read here for the system checks only.
 WORKERS = env.int("WEB_CONCURRENCY", 1)
+# `line` for people, `json` for whatever collects logs.
+LOG_FORMAT = env.str("LOG_FORMAT", "line", validate=validate.OneOf(["line", "json"]))
 LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
 
 # --- Django ----------------------------------------------------------------------------
@@ -214,9 +216,15 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+        },
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}
+    },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "echo": {"level": LOG_LEVEL},

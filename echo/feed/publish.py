@@ -16,7 +16,7 @@ from asgiref.sync import sync_to_async
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.db import transaction
 
-from echo.feed import log, relay
+from echo.feed import log, metrics, relay
 from echo.feed.event import Event, encode_data
 from echo.models import Event as EventRow
 from echo.protocol import MAX_KEY_LENGTH, FeedError, check_topic
@@ -78,9 +78,10 @@ def publish_many(
     ]
     if not entries:
         return []
-    with transaction.atomic():
+    with metrics.publish_seconds.time(), transaction.atomic():
         written, receipts = log.append(entries)
         if written:
+            metrics.published.labels(source).inc(len(written))
             transaction.on_commit(lambda: ring(written))
     return [Published(str(receipt.id), receipt.duplicate) for receipt in receipts]
 
@@ -147,7 +148,7 @@ class Doorbell:
                 await layer.group_send(relay.GROUP, message)
             self.silent = False
         except Exception as error:  # noqa: BLE001 -- whatever the layer's client raises
-            if not self.silent:
+            if not self.silent and not relay.relays:  # a relay would tell by itself
                 logger.warning(
                     "the channel layer is down (%s): nodes will find events in the log",
                     error or type(error).__name__,
