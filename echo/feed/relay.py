@@ -394,8 +394,8 @@ class Relay:
         """One channel and one group membership for the whole process."""
         await self.layer_answers()  # a channel made while it is down would be lost
         channel = await self.layer.new_channel("feed")
-        await self.layer.group_add(GROUP, channel)
         try:
+            await self.layer.group_add(GROUP, channel)
             while True:
                 self.hear(await self.layer.receive(channel))
         finally:
