@@ -15,7 +15,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 
-from echo.client.messages import Payload
+from echo.client.sources import Payload
 from echo.client.trace import Direction
 from echo.protocol import CloseCode
 

@@ -4,7 +4,6 @@ import base64
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from websockets.frames import Close, Opcode
@@ -12,7 +11,7 @@ from websockets.frames import Close, Opcode
 from echo.client.connection import Closure
 from echo.client.escaping import escape, escape_bytes, escape_json
 from echo.client.frames import WireFrame
-from echo.client.messages import Form, Payload
+from echo.client.sources import Form, Payload, now
 from echo.client.trace import Direction, WireBytes, WireItem
 
 WriteLine = Callable[[str], None]
@@ -72,7 +71,7 @@ class Plain:
         self._line(f"reconnecting in {seconds:.2f} s: {reason.splitlines()[0]}")
 
     def _line(self, text: str) -> None:
-        self._write(f"{clock_time()} {text}" if self._timestamps else text)
+        self._write(f"{now('milliseconds')} {text}" if self._timestamps else text)
 
 
 class Json:
@@ -110,14 +109,8 @@ class Json:
         self._event(event | {"reason": reason})
 
     def _event(self, event: dict[str, Any]) -> None:
-        line = json.dumps(event | {"time": clock_time()}, ensure_ascii=False)
+        line = json.dumps(event | {"time": now("milliseconds")}, ensure_ascii=False)
         self._write(escape_json(line))
-
-
-def clock_time() -> str:
-    """The time of a line: RFC 3339, in milliseconds."""
-    time = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return time.replace("+00:00", "Z")
 
 
 def show(payload: Payload, form: Form) -> str:

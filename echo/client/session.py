@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 from echo.client.connection import Closure, Connection
 from echo.client.errors import ClientError, ExitCode
-from echo.client.messages import Payload, Source
 from echo.client.opening import connect
 from echo.client.options import Options
 from echo.client.output import Output, describe
+from echo.client.sources import Payload, Source
 from echo.client.trace import Direction, WireTrace
 
 # After Ctrl-C, as gorilla's client waits.
@@ -93,7 +93,7 @@ class Session:
         self.clock = asyncio.get_running_loop().time
         self.held: Payload | None = None  # taken from the source and not sent yet
         self.due = self.clock()  # when the next message may be sent
-        self.failures = 0
+        self.longest_pause = RECONNECT_SECONDS
         self.lost = 0  # messages without a reply on connections that have ended
 
     async def run(self) -> None:
@@ -116,9 +116,8 @@ class Session:
         except ClientError as error:
             if not (self.options.reconnect and error.retry):
                 raise
-            longest = min(MAX_RECONNECT_SECONDS, RECONNECT_SECONDS * 2**self.failures)
-            seconds = random.uniform(0, longest)
-            self.failures += 1
+            seconds = random.uniform(0, self.longest_pause)
+            self.longest_pause = min(self.longest_pause * 2, MAX_RECONNECT_SECONDS)
             self.output.reconnecting(seconds, str(error))
             await self.unless_stopped(asyncio.sleep(seconds))
             return False
@@ -130,9 +129,12 @@ class Session:
         try:
             verdict = await self.converse(connection)
             left = connection.is_open
-            hurried = isinstance(verdict, Interrupted)
-            patience = INTERRUPT_SECONDS if hurried else self.options.timeout
-            answered = await self.part(connection, patience)
+            if isinstance(verdict, Interrupted):
+                answered = await self.part(connection, INTERRUPT_SECONDS)
+            else:
+                answered = await self.unless_stopped(
+                    self.part(connection, self.options.timeout)
+                )
         finally:
             connection.abort()
         closure = connection.closure
@@ -142,8 +144,8 @@ class Session:
         if not answered:
             raise ClientError(
                 ExitCode.TIMEOUT,
-                f"expected the close frame to be answered within {patience:g} s, "
-                "got nothing; --timeout waits longer",
+                "expected the close frame to be answered within "
+                f"{self.options.timeout:g} s, got nothing; --timeout waits longer",
             )
         self.judge(closure, left=left)
 
@@ -186,7 +188,7 @@ class Session:
     async def read(self, connection: Connection) -> None:
         """Prints what arrives until the connection is over."""
         while (payload := await connection.receive()) is not None:
-            self.failures = 0
+            self.longest_pause = RECONNECT_SECONDS
             self.output.received(payload, self.answers.match(payload))
 
     async def write(self, connection: Connection) -> None:

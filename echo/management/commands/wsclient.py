@@ -18,7 +18,9 @@ from django.core.management.base import (
 
 from echo.client import options as values
 from echo.client.errors import ClientError, ExitCode
-from echo.client.messages import (
+from echo.client.output import Json, Output, Plain
+from echo.client.session import Session
+from echo.client.sources import (
     Chain,
     Clock,
     Form,
@@ -28,8 +30,6 @@ from echo.client.messages import (
     Source,
     encode,
 )
-from echo.client.output import Json, Output, Plain
-from echo.client.session import Session
 
 STDIN = 0
 EXIT_CODES = """\
@@ -278,7 +278,7 @@ class Command(BaseCommand):
                 typed = prompt = Prompt(form, stop.set, self.print_line)
                 stack.push_async_callback(prompt.close)
             await Session(
-                chosen_options(**arguments),
+                chosen_options(prompting, **arguments),
                 chosen_source(form, typed, **arguments),
                 self.chosen_output(form, **arguments),
                 stop,
@@ -313,7 +313,9 @@ def chosen_form(binary: bool, hex: bool, base64: bool, **arguments: Any) -> Form
     return Form.BINARY if binary else Form.TEXT
 
 
-def chosen_options(url: list[str], addr: str, **arguments: Any) -> values.Options:
+def chosen_options(
+    prompting: bool, url: list[str], addr: str, **arguments: Any
+) -> values.Options:
     target = next((text for text in url if text != "-"), f"ws://{addr}/echo")
     clock = sends_time(url, **arguments)
     default = values.CLOCK_INTERVAL_SECONDS if clock else 0.0
@@ -330,7 +332,7 @@ def chosen_options(url: list[str], addr: str, **arguments: Any) -> values.Option
         delay=interval if clock else 0.0,
         interval=interval,
         # Who ends a prompt wants to leave, with or without the replies.
-        wait=0.0 if wait is None and arguments["interactive"] else wait,
+        wait=0.0 if wait is None and prompting else wait,
         reconnect=arguments["reconnect"],
         close_code=arguments["close_code"],
         close_reason=arguments["close_reason"],

@@ -8,7 +8,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from echo.tests.client.peers import RawServer, switching
-from echo.tests.client.shell import Running, run
+from echo.tests.client.shell import Running, run, run_here
 from echo.tests.live import LiveSite, wait_until
 
 
@@ -27,7 +27,7 @@ def after_switching(*frames: bytes) -> Callable[[bytes], bytes]:
 def test_a_server_that_closes_in_peace_is_a_clean_end(
     code: int, uvicorn: LiveSite
 ) -> None:
-    result = run(echo(uvicorn, f"?close_code={code}&close_reason=good bye"))
+    result = run_here(echo(uvicorn, f"?close_code={code}&close_reason=good bye"))
     assert (result.code, result.err) == (0, "")
     assert told_close(result.lines) == (code, "good bye")
 
@@ -41,7 +41,7 @@ def told_close(lines: list[str]) -> tuple[int, str]:
 def test_a_close_without_a_code_is_a_clean_end() -> None:
     empty = Frame(Opcode.CLOSE, b"").serialize(mask=False)
     with RawServer(after_switching(empty)) as server:
-        result = run(server.address)
+        result = run_here(server.address)
     assert result.code == 0
     assert result.lines[-1] == "closed: 1005 (no status received)"
 
@@ -68,6 +68,18 @@ def test_ctrl_c_does_not_wait_for_a_server_that_never_answers_the_close(
     assert "interrupt" in result.lines
 
 
+def test_ctrl_c_does_not_wait_for_the_end_of_a_close_either(tmp_path: Path) -> None:
+    with (
+        RawServer(switching) as server,
+        Running(
+            tmp_path, server.address, "-x", "hi", "-w", "0", "--timeout", "1h"
+        ) as client,
+    ):
+        hi_and_close = 2 * 6 + len("hi") + 2
+        wait_until(lambda: len(server.frames) >= hi_and_close, "the close frame")
+        assert client.signal(signal.SIGINT).code == 0
+
+
 # --- 1: not connected ------------------------------------------------------------------
 
 
@@ -80,7 +92,7 @@ def test_nobody_listening_is_exit_code_1(host: str) -> None:
 
 
 def test_an_unknown_host_is_exit_code_1() -> None:
-    result = run("ws://no-such-host.invalid/")
+    result = run_here("ws://no-such-host.invalid/")
     assert result.code == 1
     assert "cannot connect to no-such-host.invalid:80" in result.err
 
@@ -97,7 +109,7 @@ def test_a_refusal_shows_status_headers_and_body(site: LiveSite) -> None:
 def test_a_refusal_is_escaped() -> None:
     answer = b"HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\n\x1b[2J\xff\nbye"
     with RawServer(lambda request: answer) as server:
-        result = run(server.address)
+        result = run_here(server.address)
     assert result.code == 1
     assert result.err.splitlines()[-2:] == [r"\x1b[2J\xff", "bye"]
 
@@ -116,7 +128,7 @@ def test_a_refusal_is_escaped() -> None:
 )
 def test_what_is_no_handshake_is_exit_code_1(answer: bytes, got: str) -> None:
     with RawServer(lambda request: answer, "leaves") as server:
-        result = run(server.address)
+        result = run_here(server.address)
     assert result.code == 1
     assert "expected a WebSocket handshake from ws://127.0.0.1" in result.err
     assert got in result.err
@@ -127,7 +139,7 @@ def test_a_subprotocol_that_was_not_offered_is_exit_code_1() -> None:
         return switching(request)[:-2] + b"Sec-WebSocket-Protocol: other\r\n\r\n"
 
     with RawServer(answer) as server:
-        result = run(server.address, "-s", "chat")
+        result = run_here(server.address, "-s", "chat")
     assert result.code == 1
     assert "unsupported subprotocol: other" in result.err
 
@@ -158,7 +170,7 @@ def test_a_subprotocol_that_was_not_offered_is_exit_code_1() -> None:
 def test_wrong_usage_is_exit_code_2_and_connects_nowhere(
     arguments: list[str], complaint: str
 ) -> None:
-    result = run(*arguments)
+    result = run_here(*arguments)
     assert (result.code, result.out) == (2, "")
     assert complaint in result.err
     assert "Traceback" not in result.err
@@ -200,7 +212,7 @@ def test_a_frame_against_the_protocol_is_exit_code_3(
 ) -> None:
     # The end of the stream follows when the close frame has been read.
     with RawServer(after_switching(frame)) as server:
-        result = run(server.address, "--timeout", "1s", "--trace")
+        result = run_here(server.address, "--timeout", "1s", "--trace")
     assert result.code == 3
     assert any(f"code={sent}" in line for line in result.lines)
     assert f"failed with {sent}: " in result.err
@@ -209,7 +221,7 @@ def test_a_frame_against_the_protocol_is_exit_code_3(
 
 def test_a_frame_that_is_cut_off_is_shown() -> None:
     with RawServer(after_switching(b"\x81\x05hel"), "leaves") as server:
-        result = run(server.address, "--trace")
+        result = run_here(server.address, "--trace")
     assert result.code == 3
     assert r"← unfinished frame: \x81\x05hel" in result.lines
 
@@ -234,14 +246,14 @@ def test_a_reply_that_takes_too_long_is_exit_code_4(uvicorn: LiveSite) -> None:
 
 def test_a_close_that_is_never_answered_is_exit_code_4() -> None:
     with RawServer(switching) as server:
-        result = run(server.address, "-x", "hi", "-w", "0", "--timeout", "100ms")
+        result = run_here(server.address, "-x", "hi", "-w", "0", "--timeout", "100ms")
     assert result.code == 4
     assert "expected the close frame to be answered within 0.1 s" in result.err
 
 
 def test_a_server_that_does_not_read_is_exit_code_4() -> None:
     with RawServer(switching, "ignores") as server:
-        result = run(
+        result = run_here(
             *(server.address, "-x", "x" * 100_000, "--count", "300"),
             *("--timeout", "500ms"),
         )
@@ -253,7 +265,7 @@ def test_a_server_that_does_not_read_is_exit_code_4() -> None:
 
 
 def test_reconnecting_survives_connections_that_are_cut(uvicorn: LiveSite) -> None:
-    result = run(
+    result = run_here(
         *(echo(uvicorn, "?drop_after=1"), "--reconnect", "--interval", "500ms"),
         *("-x", "a", "-x", "b"),
     )
@@ -265,7 +277,9 @@ def test_reconnecting_survives_connections_that_are_cut(uvicorn: LiveSite) -> No
 def test_a_message_that_is_lost_with_its_connection_is_exit_code_3(
     uvicorn: LiveSite,
 ) -> None:
-    result = run(echo(uvicorn, "?mute_after=0&drop_after=1"), "--reconnect", "-x", "a")
+    result = run_here(
+        echo(uvicorn, "?mute_after=0&drop_after=1"), "--reconnect", "-x", "a"
+    )
     assert result.code == 3
     assert result.lines[-1] == "closed: 1000 (OK)"
     assert "1 sent before a reconnect had no reply" in result.err
@@ -303,6 +317,6 @@ def test_reconnecting_goes_on_until_ctrl_c(uvicorn: LiveSite, tmp_path: Path) ->
 def test_an_end_that_would_be_the_same_again_is_the_end(
     query: str, code: int, uvicorn: LiveSite
 ) -> None:
-    result = run(echo(uvicorn, query), "--reconnect")
+    result = run_here(echo(uvicorn, query), "--reconnect")
     assert result.code == code
     assert "reconnecting" not in result.out

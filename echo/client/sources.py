@@ -9,10 +9,11 @@ import base64
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum
+from itertools import chain, repeat
 from typing import Protocol
 
 from echo.client.errors import ClientError, ExitCode
@@ -51,9 +52,9 @@ def encode(written: bytes, form: Form) -> Payload:
         ) from None
 
 
-def now() -> str:
+def now(precision: str = "microseconds") -> str:
     """The current time as RFC 3339 text."""
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
 
 
 class Source(Protocol):
@@ -81,16 +82,11 @@ class Clock:
 class Listed:
     """The given messages, one after another, ``count`` times over."""
 
-    def __init__(self, messages: Iterable[Payload], count: int) -> None:
-        self._messages = tuple(messages)
-        self._left = len(self._messages) * count
+    def __init__(self, messages: list[Payload], count: int) -> None:
+        self._messages = chain.from_iterable(repeat(messages, count))
 
     async def next(self) -> Payload | None:
-        if self._left == 0:
-            return None
-        message = self._messages[-self._left % len(self._messages)]
-        self._left -= 1
-        return message
+        return next(self._messages, None)
 
 
 class Lines:
@@ -133,13 +129,21 @@ class Lines:
 def read_lines(descriptor: int) -> Iterator[list[bytes]]:
     """Lines as they come, several at a time; an empty list is the end."""
     rest = b""
-    while data := os.read(descriptor, READ_BYTES):
+    while data := read_piece(descriptor):
         *lines, rest = (rest + data).split(b"\n")
         if lines:
             yield [line.removesuffix(b"\r") for line in lines]
     if rest:
         yield [rest]
     yield []
+
+
+def read_piece(descriptor: int) -> bytes:
+    """What there is to read; nothing at the end, and from a terminal that has gone."""
+    try:
+        return os.read(descriptor, READ_BYTES)
+    except OSError:
+        return b""
 
 
 class Prompt:
