@@ -53,6 +53,11 @@ class WaitingReplies:
             await self._change()
         return self._replies[0]
 
+    async def sent(self) -> None:
+        """Waits until none is left."""
+        while self._replies:
+            await self._change()
+
     def discard_first(self) -> None:
         """Makes room."""
         self._bytes -= self._replies.popleft().size
@@ -119,6 +124,8 @@ class Misbehaviour:
             ):
                 return verdict
             await self.replies.put(self.reply(count, payload))
+            if not self.knobs.delay:  # due at once: a close must not overtake it
+                await self.replies.sent()
         return await writing  # what is due goes out before the connection is cut
 
     async def write(self) -> Ending | None:

@@ -16,7 +16,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
@@ -57,7 +57,7 @@ for status in HTTPStatus:
 OPCODES = {opcode.value: opcode for opcode in Opcode}
 # Where the payload starts, after the masking key, by the seven bits of the length.
 PAYLOAD_STARTS = {126: 8, 127: 14}
-FAILURES = {
+FAILURES: dict[type[Exception], CloseCode] = {
     ProtocolError: CloseCode.PROTOCOL_ERROR,
     UnicodeDecodeError: CloseCode.INVALID_DATA,
     PayloadTooBig: CloseCode.MESSAGE_TOO_BIG,
@@ -103,10 +103,14 @@ class FaithfulFrames(WebSocketCore):
         try:
             while True:
                 self.recv_frame((yield from self.read_frame()))
-        except (ProtocolError, UnicodeDecodeError, PayloadTooBig) as error:
-            self.fail(FAILURES[type(error)], str(error))
-            self.parser_exc = error
+        except tuple(FAILURES) as error:
+            self.fail_for(error)
         yield
+
+    def fail_for(self, error: Exception) -> None:
+        """Fails the connection with the close code of the error."""
+        self.fail(FAILURES[type(error)], str(error))
+        self.parser_exc = error
 
     def read_frame(self) -> Generator[None, None, Frame]:
         """The next frame, unmasked."""
@@ -175,26 +179,41 @@ class FaithfulCore(ServerProtocol, FaithfulFrames):
 
 
 class PatientCore(FaithfulCore):
-    """Answers a client's close only when the application is done with what came before it.
+    """Ends a conversation only when the application is done with what came before.
 
-    Otherwise a close that arrives together with messages would overtake their echoes.
+    Otherwise a close or an error that arrives together with messages would overtake their
+    echoes.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.application_waits = False
-        self.held_close: Frame | None = None
+        self.held: Frame | Exception | None = None
 
     def recv_frame(self, frame: Frame) -> None:
         if frame.opcode is not Opcode.CLOSE:
+            super().recv_frame(frame)
             if frame.fin and frame.opcode < Opcode.CLOSE:  # a message is whole
                 self.application_waits = False
-        elif self.state is State.OPEN and not self.application_waits:
-            self.held_close = frame
-            self.parser = self.ignore()
-            next(self.parser)
-            return
-        super().recv_frame(frame)
+        elif not self.holds(frame):
+            super().recv_frame(frame)
+
+    def fail_for(self, error: Exception) -> None:
+        if not self.holds(error):
+            super().fail_for(error)
+
+    def send_close(self, code: int | None = None, reason: str = "") -> None:
+        super().send_close(code, reason)
+        self.take_held()
+
+    def holds(self, ending: Frame | Exception) -> bool:
+        """Keeps the ending for ``take_held`` while the application is busy."""
+        if self.state is not State.OPEN or self.application_waits:
+            return False
+        self.held = ending
+        self.parser = self.ignore()
+        next(self.parser)
+        return True
 
     def ignore(self) -> Generator[None]:
         """Whatever follows a close frame is discarded (RFC 6455 section 1.4)."""
@@ -202,11 +221,16 @@ class PatientCore(FaithfulCore):
             self.reader.discard()
             yield
 
-    def answer_held_close(self) -> None:
-        """Takes the held close as if it had arrived now."""
-        if self.held_close is not None:
-            frame, self.held_close = self.held_close, None
-            super().recv_frame(frame)
+    def take_held(self) -> None:
+        """Takes the held close or error as if it had arrived now."""
+        ending, self.held = self.held, None
+        try:
+            if isinstance(ending, Frame):
+                super().recv_frame(ending)
+            elif ending:
+                raise ending
+        except tuple(FAILURES) as error:
+            super().fail_for(error)
 
 
 class Drain:
@@ -463,8 +487,8 @@ class WebSocketProtocol(Protocol):
         """ASGI ``receive``; asking for the next event says that the last one is dealt with."""
         while not self.events:
             self.core.application_waits = True
-            if self.core.held_close is not None:
-                self.core.answer_held_close()
+            if self.core.held is not None:
+                self.core.take_held()
                 self.process()
                 continue
             self.arrival = asyncio.get_running_loop().create_future()
@@ -524,7 +548,6 @@ class WebSocketProtocol(Protocol):
             if not self.disconnect_told:
                 self.tell_disconnect(code, reason)
             self.core.send_close(code, reason)
-            self.core.answer_held_close()
             self.resume_reading()
             self.start_close_timer()
             self.process()
@@ -721,34 +744,85 @@ class FaithfulMethods:
     transport: asyncio.Transport
     writable: asyncio.Event
     handle_events: Callable[[], None]
+    stock_send: Callable[[Any], Awaitable[None]]
+    stock_shutdown: Callable[[], None]
+    stop_keepalive: Callable[[], None]
+    handshake_complete: bool
+    disconnected: bool
     read_paused: bool
     close_sent: bool
+    close_timer: asyncio.TimerHandle | None
+    failed = False
 
     async def receive(self) -> dict[str, Any]:
         """Asking for the next event says that the last one is dealt with."""
         queue = self.queue
         if queue.empty():
             self.conn.application_waits = True
-            if self.conn.held_close is not None:
-                self.conn.answer_held_close()
-                self.handle_events()
+            if self.conn.held is not None:
+                self.conn.take_held()
+                self.handle_ending()
         event = await queue.get()
         if self.read_paused and queue.empty():
             self.read_paused = False
             self.transport.resume_reading()
         return event
 
+    async def send(self, message: dict[str, Any]) -> None:
+        """Messages go straight to the core; uvicorn's own does the rest."""
+        if message["type"] != "websocket.send" or self.conn.state is not State.OPEN:
+            if not self.close_sent or self.disconnected:  # else it comes too late
+                await self.stock_send(message)
+                self.handle_ending()
+            return
+        if not self.writable.is_set():
+            await self.writable.wait()
+            if self.conn.state is not State.OPEN:
+                return
+        if (data := message.get("bytes")) is not None:
+            self.conn.send_binary(data)
+        else:
+            self.conn.send_text(message["text"].encode())
+        self.transport.write(b"".join(self.conn.data_to_send()))
+
+    def shutdown(self) -> None:
+        """Closes 1012, and waits for the answer, which would else meet a TCP reset."""
+        if self.close_sent or not self.handshake_complete:
+            self.stock_shutdown()
+            return
+        self.stop_keepalive()
+        code = CloseCode.SERVICE_RESTART
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
+        self.conn.send_close(code)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.close_timer = asyncio.get_running_loop().call_later(
+            SHUTDOWN_SECONDS, self.transport.abort
+        )
+        self.read_paused = False
+        self.transport.resume_reading()
+        self.handle_ending()
+
+    def handle_ending(self) -> None:
+        """What the core had held back and has now taken."""
+        if self.conn.parser_exc is not None:
+            self.handle_parser_exception()
+        else:
+            self.handle_events()
+
     def handle_parser_exception(self) -> None:
         """Fails the connection, and then reads on until the client has seen the reason.
 
         uvicorn closes at once, and data on its way here makes that a TCP reset.
         """
-        if self.close_sent:
+        if self.failed:
             return
-        close = self.conn.close_sent
-        code = close.code if close else CloseCode.INTERNAL_ERROR
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
-        self.close_sent = True
+        self.failed = True
+        if not self.close_sent:
+            close = self.conn.close_sent
+            code = close.code if close else CloseCode.INTERNAL_ERROR
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
+            self.close_sent = True
         self.transport.write(b"".join(self.conn.data_to_send()))
         if not self.transport.can_write_eof():  # TLS has no half-close
             self.transport.close()
@@ -757,9 +831,10 @@ class FaithfulMethods:
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
-        self.close_timer = asyncio.get_running_loop().call_later(
-            CLOSE_TIMEOUT_SECONDS, self.transport.abort
-        )
+        if self.close_timer is None:
+            self.close_timer = asyncio.get_running_loop().call_later(
+                CLOSE_TIMEOUT_SECONDS, self.transport.abort
+            )
 
     def pause_writing(self) -> None:
         """A client that does not take what it is sent is not read from: pings cost too."""
@@ -785,9 +860,11 @@ def make_uvicorn_faithful() -> None:
         return PatientCore(max_size=settings.ECHO_MAX_MESSAGE_BYTES, **options)
 
     uvicorn.ServerProtocol = core  # type: ignore[misc, assignment]
-    for name, method in vars(FaithfulMethods).items():
-        if callable(method):
-            setattr(uvicorn.WebSocketsSansIOProtocol, name, method)
+    protocol: Any = uvicorn.WebSocketsSansIOProtocol
+    protocol.stock_send, protocol.stock_shutdown = protocol.send, protocol.shutdown
+    for name, value in vars(FaithfulMethods).items():
+        if not name.startswith("__"):
+            setattr(protocol, name, value)
     # uvicorn takes a refusal with a status of its own for no answer, and logs an error.
     logging.getLogger("uvicorn.error").addFilter(
         lambda record: (

@@ -5,6 +5,7 @@ here, with ``fetch`` and the same query string, for the reason.
 """
 
 from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -29,7 +30,9 @@ async def echo_endpoint(request: HttpRequest) -> HttpResponse:
     detail = "this is a WebSocket endpoint: open it with ws:// or wss://"
     effective = {"ignored": shown.pop("ignored"), "settings": shown}
     response = Json({**error_body(426, detail), **effective}, status=426)
-    # RFC 9110 section 15.5.22: a 426 names the protocol to upgrade to.
-    response["Upgrade"] = "websocket"
-    response["Connection"] = "Upgrade"
+    # RFC 9110 section 15.5.22: a 426 names the protocol to upgrade to. WSGI, which is
+    # `runserver --noasgi`, lets no application send these (PEP 3333).
+    if isinstance(request, ASGIRequest):
+        response["Upgrade"] = "websocket"
+        response["Connection"] = "Upgrade"
     return response

@@ -33,6 +33,17 @@ def test_the_clients_code_and_reason_come_back(connect: Connect, code: int) -> N
     assert connection.rest() == [close(code, "grund: für 小王子")]
 
 
+@pytest.mark.parametrize("code", FORBIDDEN)
+def test_messages_followed_by_a_wrong_close_in_one_packet_come_back_first(
+    connect: Connect, code: int
+) -> None:
+    connection = connect()
+    connection.send(encode(TEXT, b"one"), encode(CLOSE, struct.pack("!H", code)))
+    message, end = connection.rest()
+    assert message == text("one")
+    assert code_of(end) == 1002
+
+
 @pytest.mark.parametrize("reason", ["", "x" * 123])
 def test_a_reason_of_any_length_comes_back(connect: Connect, reason: str) -> None:
     connection = connect()
@@ -139,14 +150,27 @@ def test_a_protocol_error_closes_1002(connect: Connect, wrong: bytes) -> None:
 
 
 @pytest.mark.parametrize("wrong", PROTOCOL_ERRORS.values(), ids=PROTOCOL_ERRORS)
-def test_what_came_before_a_protocol_error_comes_back(
+def test_messages_followed_by_an_error_in_one_packet_come_back_first(
     connect: Connect, wrong: bytes
 ) -> None:
     connection = connect()
-    connection.send_frame(TEXT, b"before")
-    assert connection.frame() == text("before")
-    connection.send(wrong, encode(TEXT, b"after"))
-    assert [code_of(frame) for frame in connection.rest()] == [1002]
+    connection.send(
+        encode(TEXT, b"one"), encode(TEXT, b"two"), wrong, encode(TEXT, b"after")
+    )
+    *messages, end = connection.rest()
+    assert messages == [text("one"), text("two")]
+    assert code_of(end) == 1002
+
+
+@pytest.mark.parametrize("code", [1004, 4321])
+def test_a_close_that_crosses_the_servers_own_ends_the_stream(
+    connect: Connect, code: int
+) -> None:
+    connection = connect("/echo?close_after=1&close_code=4000")
+    connection.send(
+        encode(TEXT, b"one"), encode(TEXT, b"two"), encode(CLOSE, close(code).payload)
+    )
+    assert connection.rest() == [text("one"), close(4000)]
 
 
 INVALID_UTF_8 = {

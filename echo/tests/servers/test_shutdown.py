@@ -1,0 +1,180 @@
+"""A server that stops tells its clients: close 1012, and the process ends by itself."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from echo.tests.live import COMMANDS, ROOT, LiveSite, wait_until
+from echo.tests.servers.frames import Connection, Frame, Opcode, Refused, close, text
+
+RUNSERVER = [sys.executable, "manage.py", "runserver", "{port}"]
+
+
+@pytest.fixture(params=COMMANDS)
+def own_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LiveSite]:
+    """A site that the test may stop."""
+    with LiveSite(request.param, tmp_path) as site:
+        yield site
+
+
+def open_and_used(site: LiveSite) -> Connection:
+    connection = Connection(site.port)
+    connection.send_frame(Opcode.TEXT, b"hello")
+    assert connection.frame() == text("hello")
+    return connection
+
+
+def established(port: int) -> bool:
+    """True when a client is connected to the port."""
+    listing = Path("/proc/net/tcp").read_text()
+    return f" 0100007F:{port:04X} " in listing.replace(" 0A ", "")
+
+
+def assert_told_to_reconnect(connection: Connection) -> None:
+    """The client sees 1012, answers it, and then the end of the stream."""
+    assert connection.frame() == close(1012)
+    connection.send_frame(Opcode.CLOSE, close(1012).payload)
+    assert connection.rest() == []
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_every_client_is_told_1012_when_the_server_stops(
+    own_site: LiveSite, sign: signal.Signals
+) -> None:
+    with open_and_used(own_site) as first, open_and_used(own_site) as second:
+        assert own_site.process is not None
+        own_site.process.send_signal(sign)
+        assert_told_to_reconnect(first)
+        assert_told_to_reconnect(second)
+    code = own_site.stop(sign)
+    # uvicorn ends by the signal itself, once it has shut down.
+    assert code in {0, -sign, 128 + sign}
+    assert "Traceback" not in own_site.log, own_site.log
+
+
+def test_a_client_that_does_not_answer_does_not_keep_the_server(
+    own_site: LiveSite,
+) -> None:
+    with open_and_used(own_site) as silent:
+        own_site.stop()
+        assert silent.rest() == [close(1012)]
+
+
+def test_a_hanging_handshake_does_not_keep_the_server(own_site: LiveSite) -> None:
+    with ThreadPoolExecutor() as pool:
+        hanging = pool.submit(Connection, own_site.port, "/echo?hang=10s")
+        wait_until(lambda: established(own_site.port), "the handshake to hang")
+        own_site.stop()
+    with pytest.raises((Refused, EOFError)):
+        hanging.result()
+    assert "Traceback" not in own_site.log, own_site.log
+
+
+@pytest.fixture
+def reloading(tmp_path: Path) -> Iterator[LiveSite]:
+    """``manage.py runserver`` with its autoreloader, in a process group of its own."""
+    site = LiveSite("daphne", tmp_path)
+    site.command = [part.format(port=site.port) for part in RUNSERVER]
+    site.manage("migrate", "-v0")
+    with site.log_path.open("ab") as log:
+        site.process = subprocess.Popen(
+            site.command,
+            cwd=ROOT,
+            env=site.environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_until(site.answers, "runserver to listen", 30)
+        yield site
+    finally:
+        if site.process.poll() is None:
+            os.killpg(site.process.pid, signal.SIGKILL)
+        site.process.wait()
+
+
+def test_ctrl_c_ends_the_reloading_server_politely(reloading: LiveSite) -> None:
+    with open_and_used(reloading) as connection:
+        assert reloading.process is not None
+        os.killpg(reloading.process.pid, signal.SIGINT)
+        assert_told_to_reconnect(connection)
+        reloading.process.wait(10)
+    assert "Traceback" not in reloading.log, reloading.log
+
+
+def test_a_changed_file_restarts_the_reloading_server(reloading: LiveSite) -> None:
+    def noticed() -> bool:
+        # Again and again: a change before the reloader's first look is none.
+        os.utime(ROOT / "echo" / "apps.py")
+        return "changed, reloading" in reloading.log
+
+    with open_and_used(reloading) as connection:
+        wait_until(noticed, "the autoreloader to notice", 30)
+        assert_told_to_reconnect(connection)
+    wait_until(
+        lambda: reloading.log.count("Quit the server") == 2 and reloading.answers(),
+        "runserver to listen again",
+        30,
+    )
+    with open_and_used(reloading):
+        pass
+    assert "Traceback" not in reloading.log, reloading.log
+
+
+@pytest.mark.parametrize("option", ["--nostatic", "--insecure", "--ipv6"])
+def test_runserver_keeps_its_options(tmp_path: Path, option: str) -> None:
+    site = LiveSite("daphne", tmp_path, (option,))
+    host = "::1" if option == "--ipv6" else "127.0.0.1"
+    site.answers = lambda: "Quit the server" in site.log and listens(host, site.port)
+    with site:
+        url = f"http://[::1]:{site.port}" if option == "--ipv6" else site.url
+        assert httpx.get(f"{url}/echo").status_code == 426
+
+
+def listens(host: str, port: int) -> bool:
+    """True when a connection is taken."""
+    try:
+        socket.create_connection((host, port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_noasgi_serves_http(tmp_path: Path) -> None:
+    with LiveSite("daphne", tmp_path, ("--noasgi",)) as site:
+        assert httpx.get(f"{site.url}/echo").status_code == 426
+
+
+def test_the_daphne_command_serves_the_same_echo(tmp_path: Path) -> None:
+    site = LiveSite("daphne", tmp_path)
+    site.command = [sys.executable, "-m", "echo.servers", "-p", str(site.port)]
+    site.command.append("wsdemo.asgi:application")
+    with site:
+        with open_and_used(site) as connection:
+            connection.send_frame(Opcode.BINARY)
+            assert connection.frame() == Frame(Opcode.BINARY)
+            site.process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
+            assert_told_to_reconnect(connection)
+        assert site.stop() == 0
+    assert "Traceback" not in site.log, site.log
+
+
+def test_the_sites_cap_holds_on_the_daphne_command(tmp_path: Path) -> None:
+    site = LiveSite("daphne", tmp_path, ECHO_MAX_MESSAGE_BYTES="1000")
+    site.command = [sys.executable, "-m", "echo.servers", "-p", str(site.port)]
+    site.command.append("wsdemo.asgi:application")
+    with site, Connection(site.port, "/echo?handshake=1") as connection:
+        seen = json.loads(connection.frame().payload)
+        assert seen["settings"]["max_message_size"] == 1000
+        connection.send_frame(Opcode.BINARY, bytes(1001))
+        assert connection.frame().payload[:2] == close(1009).payload
