@@ -1,0 +1,309 @@
+"""The four transports behind one face: open, next frame, cursor, close.
+
+Each client is written out by hand as its users would write it, and gives frames as the
+contract names them. A poll that finds nothing is given as a heartbeat.
+"""
+
+import http.client
+import json
+import time
+from collections import deque
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Close
+from websockets.sync.client import connect
+
+from echo.tests.live import LiveSite
+
+Frame = dict[str, Any]
+DEADLINE_SECONDS = 10.0
+HERE = "127.0.0.1"
+
+
+class Refused(Exception):
+    """The server answered with an error instead of the feed."""
+
+    def __init__(self, status: int, body: bytes, headers: Any = None) -> None:
+        super().__init__(f"{status} {body!r}")
+        self.status = status
+        self.headers = headers
+        self.error = json.loads(body)
+
+
+class Ended(Exception):
+    """The stream has ended, over a WebSocket with a close code and a reason."""
+
+    def __init__(self, code: int | None = None, reason: str = "") -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+
+
+def query(topics: tuple[str, ...], **parameters: str | None) -> str:
+    given = [(name, value) for name, value in parameters.items() if value is not None]
+    return urlencode([("topic", topic) for topic in topics] + given)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP response, read to its end."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def ask(
+    site: LiveSite, path: str, source: str = HERE, body: Any = None, **headers: str
+) -> Answer:
+    """One HTTP request on a connection of its own: a POST when there is a body."""
+    with closing(http_connection(site, source)) as connection:
+        fields = named(headers)
+        if body is None:
+            connection.request("GET", path, headers=fields)
+        else:
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            connection.request("POST", path, content, fields)
+        response = connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
+
+
+def http_connection(site: LiveSite, source: str) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(
+        HERE, site.port, DEADLINE_SECONDS, source_address=(source, 0)
+    )
+
+
+def named(headers: dict[str, str]) -> dict[str, str]:
+    """Headers from keyword arguments; those without a value are left out."""
+    return {name.replace("_", "-"): value for name, value in headers.items() if value}
+
+
+class WebSocket:
+    """``/feed/ws``: one frame a message."""
+
+    def __init__(
+        self,
+        site: LiveSite,
+        *topics: str,
+        since: str | None = None,
+        cookie: str = "",
+        source: str = HERE,
+        extra: str = "",
+    ) -> None:
+        self.context = ExitStack()
+        try:
+            self.socket = self.context.enter_context(
+                connect(
+                    f"{site.ws_url}/feed/ws?{query(topics, since=since)}{extra}",
+                    additional_headers={"Cookie": cookie} if cookie else {},
+                    proxy=None,
+                    open_timeout=DEADLINE_SECONDS,
+                    source_address=(source, 0),
+                )
+            )
+        except InvalidStatus as refusal:
+            response = refusal.response
+            raise Refused(
+                response.status_code, response.body, response.headers
+            ) from None
+        self.hello: Frame = json.loads(self.socket.recv(DEADLINE_SECONDS))
+        self.cursor: str | None = self.hello.get("last_event_id")
+
+    def next(self) -> Frame:
+        try:
+            frame: Frame = json.loads(self.socket.recv(DEADLINE_SECONDS))
+        except ConnectionClosed as closed:
+            end = closed.rcvd or Close(1006, "the TCP connection was cut")
+            raise Ended(end.code, end.reason) from None
+        self.cursor = frame.get("id") or frame.get("last_event_id") or self.cursor
+        return frame
+
+    def close(self) -> None:
+        self.context.close()
+
+
+class EventStream:
+    """``/feed/sse``: Server-Sent Events, read line by line (WHATWG HTML 9.2)."""
+
+    def __init__(
+        self,
+        site: LiveSite,
+        *topics: str,
+        since: str | None = None,
+        cookie: str = "",
+        source: str = HERE,
+        extra: str = "",
+        last_event_id: str = "",
+    ) -> None:
+        self.connection = http_connection(site, source)
+        self.connection.request(
+            "GET",
+            f"/feed/sse?{query(topics, since=since)}{extra}",
+            headers=named({"Cookie": cookie, "Last-Event-ID": last_event_id}),
+        )
+        self.response = self.connection.getresponse()
+        if self.response.status != 200:
+            body = self.response.read()
+            self.close()
+            raise Refused(self.response.status, body, self.response.headers)
+        self.cursor: str | None = None
+        self.retries: list[int] = []
+        self.hello = self.next()
+
+    def next(self) -> Frame:
+        while "data" not in (fields := self.block()):
+            pass
+        frame: Frame = json.loads(fields["data"])
+        assert fields.get("event", "event") == frame["type"]
+        assert fields.get("id") == (frame.get("id") or frame.get("last_event_id"))
+        return frame
+
+    def block(self) -> dict[str, str]:
+        """The fields up to the next empty line."""
+        fields: dict[str, str] = {}
+        while (line := self.response.readline()) not in (b"\n", b""):
+            name, _, value = line.decode().removesuffix("\n").partition(": ")
+            assert name not in fields, f"{name} is given twice"
+            fields[name] = value
+        if not line:
+            raise Ended
+        self.cursor = fields.get("id", self.cursor)
+        if "retry" in fields:
+            self.retries.append(int(fields["retry"]))
+        return fields
+
+    def close(self) -> None:
+        self.response.close()
+        self.connection.close()
+
+
+class LongPoll:
+    """``/feed/poll?wait=…``: asked again and again, from the cursor of the last answer."""
+
+    wait: str | None = "1"
+    hello = None
+
+    def __init__(
+        self,
+        site: LiveSite,
+        *topics: str,
+        since: str | None = None,
+        cookie: str = "",
+        source: str = HERE,
+        extra: str = "",
+    ) -> None:
+        self.site, self.topics, self.extra = site, topics, extra
+        self.cookie, self.source = cookie, source
+        self.cursor = since
+        self.frames: deque[Frame] = deque()
+        self.poll(wait="0")
+
+    def next(self) -> Frame:
+        if not self.frames:
+            self.poll(wait=self.wait)
+        if not self.frames:
+            return {"type": "heartbeat", "last_event_id": self.cursor}
+        return self.frames.popleft()
+
+    def poll(self, wait: str | None) -> None:
+        parameters = query(self.topics, since=self.cursor, wait=wait) + self.extra
+        answer = self.ask(f"/feed/poll?{parameters}")
+        if answer is not None:
+            self.take(answer)
+
+    def take(self, answer: Frame) -> None:
+        assert set(answer) == {"events", "last_event_id", "reset", "more"}
+        if answer["reset"]:
+            self.frames.append(answer["reset"])
+        self.frames.extend(answer["events"])
+        self.cursor = answer["last_event_id"]
+
+    def ask(self, path: str, **headers: str) -> Frame | None:
+        """The answer, or None for one that has not changed."""
+        response = ask(self.site, path, self.source, Cookie=self.cookie, **headers)
+        self.status, self.headers = response.status, response.headers
+        if response.status not in (200, 304):
+            raise Refused(response.status, response.body, response.headers)
+        return None if response.status == 304 else response.json()
+
+    def close(self) -> None:
+        self.frames.clear()
+
+
+class ShortPoll(LongPoll):
+    """``/feed/poll``: ``since`` at first, then ``If-None-Match`` with the last ETag."""
+
+    wait = None
+    interval_seconds = 0.05
+    etag = ""
+
+    def poll(self, wait: str | None) -> None:
+        since = None if self.etag else self.cursor
+        if self.etag:
+            time.sleep(self.interval_seconds)  # a short poll's own rhythm
+        parameters = query(self.topics, since=since) + self.extra
+        answer = self.ask(f"/feed/poll?{parameters}", If_None_Match=self.etag)
+        self.etag = self.headers["ETag"]
+        if answer is not None:
+            self.take(answer)
+
+
+Stream = WebSocket | EventStream | LongPoll
+TRANSPORTS: dict[str, type[Stream]] = {
+    "websocket": WebSocket,
+    "sse": EventStream,
+    "longpoll": LongPoll,
+    "shortpoll": ShortPoll,
+}
+
+
+def take(stream: Stream, count: int) -> list[Frame]:
+    """The next events; heartbeats are passed over, any other frame fails."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    events: list[Frame] = []
+    while len(events) < count:
+        assert time.monotonic() < deadline, f"{len(events)} of {count}: {events}"
+        frame = stream.next()
+        if frame["type"] != "heartbeat":
+            assert frame["type"] == "event", frame
+            events.append(frame)
+    return events
+
+
+def take_data(stream: Stream, count: int) -> list[Any]:
+    return [event["data"] for event in take(stream, count)]
+
+
+def next_of(stream: Stream, kind: str) -> Frame:
+    """The next frame of a type; others are passed over."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while (frame := stream.next())["type"] != kind:
+        assert time.monotonic() < deadline, f"no {kind}"
+    return frame
+
+
+class Publisher:
+    """Publishes over HTTP with a bearer token."""
+
+    def __init__(self, site: LiveSite, token: str) -> None:
+        self.site, self.token = site, token
+
+    def __call__(self, topic: str, *data: Any) -> list[str]:
+        """Publishes each as an event of the topic; their ids."""
+        events = [{"topic": topic, "data": one} for one in data]
+        response = ask(
+            self.site,
+            "/feed/publish",
+            body=events,
+            Authorization=f"Bearer {self.token}",
+        )
+        assert response.status == 201, response.body
+        return [event["id"] for event in response.json()["events"]]
