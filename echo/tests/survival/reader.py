@@ -84,7 +84,7 @@ class Reader:
 
     async def has(self, count: int, seconds: float = 20.0) -> None:
         """Returns when so many events have come."""
-        await eventually(lambda: len(self.record.seen) >= count, "its events", seconds)
+        await eventually(lambda: len(self.record.data) >= count, "its events", seconds)
 
     async def run(self) -> None:
         """Connects, reads to the end, and comes back: to the next node if there is one."""

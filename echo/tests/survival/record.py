@@ -47,9 +47,7 @@ class Record:
             case "hello" | "heartbeat":
                 self.take_cursor(frame.get("last_event_id"))
             case "reset":
-                self.resets.append(frame)
-                self.cursor = EventId.parse(frame["last_event_id"])
-                self.latest.clear()
+                self.take_reset(frame)
             case "bye":
                 self.byes.append(frame)
             case unknown:
@@ -61,6 +59,13 @@ class Record:
             cursor = EventId.parse(told)
             if self.cursor is None or cursor.epoch == self.cursor.epoch:
                 self.cursor = max(cursor, self.cursor or cursor)
+
+    def take_reset(self, reset: dict[str, Any]) -> None:
+        """Goes on where it says; ids after that will name other events."""
+        self.resets.append(reset)
+        self.cursor = cursor = EventId.parse(reset["last_event_id"])
+        self.seen = {known for known in self.seen if known <= cursor}
+        self.latest.clear()
 
     def take_event(self, event: dict[str, Any]) -> None:
         identity = EventId.parse(event["id"])

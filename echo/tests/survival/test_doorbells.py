@@ -6,29 +6,10 @@ from contextlib import AsyncExitStack
 import httpx
 import pytest
 
-from echo.tests.live import LiveSite
 from echo.tests.survival.backends import Redis
 from echo.tests.survival.conftest import Report, Size, Start
-from echo.tests.survival.publishers import Publisher, race
+from echo.tests.survival.publishers import Publisher, publish_over_http, race
 from echo.tests.survival.reader import Reader, settled
-
-MAKE_TOKEN = """
-from echo.models import Token
-token = Token(name="survival")
-secret = token.renew_secret()
-token.save()
-print(f"{token.pk}.{secret}")
-"""
-
-
-async def publish_over_http(site: LiveSite, data: str) -> None:
-    """Has the node itself publish; it may die of that."""
-    token = await asyncio.to_thread(site.manage, "shell", "-v0", "-c", MAKE_TOKEN)
-    headers = {"Authorization": f"Bearer {token.strip()}"}
-    event = {"topic": "news", "data": data}
-    async with httpx.AsyncClient(base_url=site.url, trust_env=False) as client:
-        response = await client.post("/feed/publish", headers=headers, json=event)
-        response.raise_for_status()
 
 
 async def test_dropped_late_and_reordered_doorbells_cost_nothing_but_time(

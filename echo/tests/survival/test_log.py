@@ -14,6 +14,9 @@ from echo.tests.survival.publishers import Publisher, flood
 from echo.tests.survival.reader import Reader, eventually, settled
 from echo.tests.survival.record import Figures
 
+# What a node still has in memory it delivers, even when retention has it no more.
+MORE_THAN_REMEMBERED = 3000
+
 
 def resets(reader: Reader) -> list[str]:
     return [reset["reason"] for reset in reader.record.resets]
@@ -36,7 +39,7 @@ def asked(site: LiveSite, since: object) -> dict[str, object] | None:
     return reset
 
 
-async def come_back(reader: Reader, nodes: list[LiveSite]) -> Reader:
+def come_back(reader: Reader, nodes: list[LiveSite]) -> Reader:
     """The same client, a while later."""
     returned = Reader(nodes)
     returned.record = reader.record
@@ -58,10 +61,10 @@ async def test_a_reader_that_was_away_longer_than_retention_is_reset(
         async with Reader([node], "sse", topics=["news"]) as reader:
             publisher.publish("before")
             await reader.has(1)
-        publisher.publish(*(f"missed {number}" for number in range(200)))
+        await asyncio.to_thread(flood, node, 0, MORE_THAN_REMEMBERED, 10)
         cursor = reader.record.cursor
         await eventually(lambda: asked(node, cursor), "retention")
-        async with await come_back(reader, [node]) as reader:
+        async with come_back(reader, [node]) as reader:
             await eventually(lambda: resets(reader), "a reset")
             publisher.publish("after")
             await eventually(lambda: "after" in reader.record.data, "the next event")
@@ -80,7 +83,7 @@ async def test_readers_of_a_wiped_log_are_reset(
             await absent.__aexit__()
             await asyncio.to_thread(node.manage, "flush", "--no-input", "-v0")
             await eventually(lambda: resets(present), "a reset")
-            async with await come_back(absent, [node]) as returned:
+            async with come_back(absent, [node]) as returned:
                 await eventually(lambda: resets(returned), "a reset")
                 publisher.publish("after")
                 await settled([returned, present], range(11))

@@ -13,7 +13,7 @@ import pytest
 from echo.tests.live import LiveSite
 from echo.tests.survival.backends import Redis
 from echo.tests.survival.conftest import Report, Size, Start
-from echo.tests.survival.publishers import Publisher
+from echo.tests.survival.publishers import Publisher, publish_over_http
 from echo.tests.survival.reader import Reader, eventually, settled
 
 # The log is looked at every second; the rest is for a machine that is busy.
@@ -112,6 +112,7 @@ async def test_a_site_whose_redis_is_down_at_start_runs_and_heals(
     async with AsyncExitStack() as stack:
         publisher = stack.enter_context(Publisher(node))
         readers = [await stack.enter_async_context(Reader([node]))]
+        await publish_over_http(node, next(numbers))
         await publish_for(1, publisher, readers, numbers)
         await becomes([node], "degraded")
         await asyncio.to_thread(redis.start)
