@@ -1,12 +1,14 @@
 """A plain GET of /echo tells what its WebSocket would do."""
 
-from django.test import Client
+from django.test import AsyncClient, Client
 
 from echo.knobs import PARSERS
 
 
-def test_a_valid_query_is_answered_426_with_the_settings(client: Client) -> None:
-    response = client.get("/echo?delay=250ms&x=1")
+async def test_a_valid_query_is_answered_426_with_the_settings(
+    async_client: AsyncClient,
+) -> None:
+    response = await async_client.get("/echo?delay=250ms&x=1")
     assert response.status_code == 426
     assert (response["Upgrade"], response["Connection"]) == ("websocket", "Upgrade")
     body = response.json()
