@@ -207,8 +207,8 @@ class Session:
 
     async def send(self, connection: Connection, payload: Payload) -> None:
         """Sends one message, unless the server reads nothing for too long."""
-        self.answers.expect(payload)
         self.output.sent(payload)
+        self.answers.expect(payload)
         try:
             async with asyncio.timeout(self.options.timeout):
                 await connection.send(payload)

@@ -117,7 +117,11 @@ class Running:
 
     def wait_for(self, text: str, times: int = 1) -> None:
         """Returns when the text has been printed this often."""
-        wait_until(lambda: self.out.count(text) >= times, f"{text!r} in {self.out}", 30)
+        wait_until(
+            lambda: self.out.count(text) >= times,
+            f"{text!r} in {self.out}",
+            END_SECONDS,
+        )
 
     def signal(self, number: signal.Signals) -> Result:
         """Sends the signal and waits for the end."""
@@ -165,7 +169,9 @@ class Terminal:
 
     def wait_for(self, text: str, times: int = 1) -> None:
         wait_until(
-            lambda: self.screen.count(text) >= times, f"{text!r} in {self.screen!r}", 30
+            lambda: self.screen.count(text) >= times,
+            f"{text!r} in {self.screen!r}",
+            END_SECONDS,
         )
 
     def type(self, keys: str) -> None:

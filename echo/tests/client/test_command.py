@@ -10,6 +10,7 @@ from pathlib import Path
 
 from websockets.sync.server import ServerConnection
 
+from echo.management.commands.wsclient import Command
 from echo.tests.client.peers import library_server
 from echo.tests.client.shell import COMMAND, Running, environment, run, run_here
 from echo.tests.live import ROOT, LiveSite
@@ -17,6 +18,14 @@ from echo.tests.live import ROOT, LiveSite
 
 def echo(site: LiveSite, query: str = "") -> str:
     return f"localhost:{site.port}/echo{query}"
+
+
+def test_every_option_says_what_it_does_and_its_default() -> None:
+    parser = Command().create_parser("manage.py", "wsclient")
+    own = {title.title: title._group_actions for title in parser._action_groups}
+    actions = [*own["connection"], *own["messages"], *own["output"]]
+    assert {"addr", "execute", "trace"} <= {action.dest for action in actions}
+    assert [a.dest for a in actions if "(default: " not in (a.help or "")] == []
 
 
 # --- gorilla's client ------------------------------------------------------------------
