@@ -185,6 +185,15 @@ async def test_offers_of_which_none_is_selected_are_explained(page: Page) -> Non
     await expect(page.locator("#account")).to_contain_text("the server selected none")
 
 
+async def test_open_leads_to_a_subprotocol_that_browsers_refuse(page: Page) -> None:
+    await visit(page, "?protocols=a/b")
+    await expand(page, "Knobs")  # which the query had opened: this closes it
+    await page.click("#open")
+    await expect(page.locator("#protocols")).to_be_focused()
+    await expect(page.locator("#protocols-problem")).to_contain_text("“a/b”")
+    await expect(lines(page)).to_have_count(0)
+
+
 async def test_a_close_carries_the_chosen_code_and_reason(page: Page) -> None:
     await open_echo(page)
     await expand(page, "Closing and reconnecting")
@@ -232,11 +241,14 @@ async def test_a_lost_connection_is_opened_again_until_cancelled(page: Page) -> 
     await page.check("#reconnect")
     await page.click("#open")
     await expect(page.locator("[data-kind=open]").nth(1)).to_be_visible()
-    # Waits grow with each attempt, so that sooner or later the button can be hit.
-    cancel = page.get_by_role("button", name="Cancel")
-    await cancel.click()
+    # Waits grow with each attempt: one comes that leaves time to press the button.
+    account = page.locator("#account")
+    await expect(account).to_have_text(
+        re.compile(r" in [1-9]\d?\.\d s"), timeout=60_000
+    )
+    await page.get_by_role("button", name="Cancel").click()
     await page.wait_for_selector(CLOSED)
-    await expect(page.locator("#account")).to_have_text("Reconnecting was cancelled.")
+    await expect(account).to_have_text("Reconnecting was cancelled.")
 
 
 async def test_a_connection_that_was_closed_here_is_not_opened_again(

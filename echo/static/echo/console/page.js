@@ -46,7 +46,7 @@ const connection = new Connection({
 });
 
 function open() {
-  if (!knobs.isAcceptable) return knobs.protocols.focus();
+  if (!knobs.isAcceptable) return lead(knobs.protocols);
   connection.open(socketAddress(location, knobs.query), knobs.offered);
 }
 
@@ -55,7 +55,14 @@ function close() {
   const reason = $("#close-reason").value;
   const problem = closeProblem(code, reason, limits.maxCloseReasonBytes);
   showCloseProblem(problem);
-  if (problem === null) connection.close(Number(code), reason);
+  if (problem) return lead($("#close-code"));
+  connection.close(Number(code), reason);
+}
+
+/** Leads to a field that has to be changed first, out of a closed section too. */
+function lead(field) {
+  field.closest("details").open = true;
+  field.focus();
 }
 
 /** Sends a message; false when there is no connection to send it on. */
@@ -129,6 +136,8 @@ function stateChanged(state, details) {
   clearInterval(stateChanged.countdown);
   showState(state, text(`state_${state}`));
   $("#cancel").hidden = state !== "waiting";
+  // A countdown read aloud ten times a second would drown everything else.
+  $("#account").ariaLive = state === "waiting" ? "off" : "polite";
   switch (state) {
     case "closed":
       if (details.cancelled) account(text("account_cancelled"));
