@@ -43,6 +43,8 @@ from echo.protocol import CloseCode, reason_phrase
 
 # How long a peer may take to answer a close frame, or to stop sending after one.
 CLOSE_TIMEOUT_SECONDS = 10.0
+# How long a shutdown waits for HTTP requests that are being answered.
+ANSWER_SECONDS = 0.5
 # How long a shutdown waits for its close frames to be answered.
 SHUTDOWN_SECONDS = 2.0
 # A connection whose application has this much still to read is not read from.
@@ -703,15 +705,22 @@ class FaithfulServer(daphne.server.Server):
         return defer.Deferred.fromFuture(asyncio.ensure_future(self.say_farewell()))
 
     async def say_farewell(self) -> None:
-        tasks = [
-            details["application_instance"]
-            for details in self.connections.values()
+        tasks = {
+            protocol: details["application_instance"]
+            for protocol, details in self.connections.items()
             if "application_instance" in details
-        ]
-        for task in tasks:
-            task.cancel()
+        }
         sockets = [p for p in self.connections if isinstance(p, WebSocketProtocol)]
-        endings = [*tasks, *(asyncio.ensure_future(p.closed.wait()) for p in sockets)]
+        answers = [task for protocol, task in tasks.items() if protocol not in sockets]
+        for protocol in sockets:
+            if protocol in tasks:
+                tasks[protocol].cancel()
+        if answers:  # a request that is about to be answered is
+            await asyncio.wait(answers, timeout=ANSWER_SECONDS)
+        for task in answers:
+            task.cancel()
+        closings = [asyncio.ensure_future(p.closed.wait()) for p in sockets]
+        endings = [*tasks.values(), *closings]
         if endings:
             await asyncio.wait(endings, timeout=SHUTDOWN_SECONDS)
 
@@ -752,6 +761,9 @@ class FaithfulMethods:
     read_paused: bool
     close_sent: bool
     close_timer: asyncio.TimerHandle | None
+    frames: list[bytes]
+    curr_msg_data_type: str
+    unread_bytes = 0
     failed = False
 
     async def receive(self) -> dict[str, Any]:
@@ -763,10 +775,32 @@ class FaithfulMethods:
                 self.conn.take_held()
                 self.handle_ending()
         event = await queue.get()
-        if self.read_paused and queue.empty():
-            self.read_paused = False
-            self.transport.resume_reading()
+        if queue.empty():
+            self.unread_bytes = 0
+            if self.read_paused:
+                self.read_paused = False
+                self.transport.resume_reading()
         return event
+
+    def send_receive_event_to_app(self) -> None:
+        """Queues a message, and reads on while few wait: uvicorn pauses for each one."""
+        payload, self.frames = b"".join(self.frames), []
+        if self.close_sent:
+            return
+        if self.curr_msg_data_type == "text":  # the core has seen that it is UTF-8
+            self.queue.put_nowait(
+                {"type": "websocket.receive", "text": payload.decode()}
+            )
+        else:
+            self.queue.put_nowait({"type": "websocket.receive", "bytes": payload})
+        self.unread_bytes += len(payload)
+        too_much = (
+            self.unread_bytes >= MAX_UNREAD_BYTES
+            or self.queue.qsize() >= MAX_UNREAD_MESSAGES
+        )
+        if too_much and not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
 
     async def send(self, message: dict[str, Any]) -> None:
         """Messages go straight to the core; uvicorn's own does the rest."""

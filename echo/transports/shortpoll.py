@@ -9,15 +9,15 @@ from django.http import (
 from django.views.decorators.http import require_GET
 
 from echo.feed import Connection, Subscription, polled, subscribe
-from echo.protocol import FeedError, FeedQuery, error_body
+from echo.protocol import EVENT_ID, FeedError, FeedQuery, error_body
 
 
 @require_GET
 async def shortpoll(request: HttpRequest) -> HttpResponseBase:
     """What came after ``since``, or after the id in ``If-None-Match``, which may get 304."""
-    known = (
-        request.headers.get("If-None-Match", "").strip().removeprefix("W/").strip('"')
-    )
+    # Proxies put W/ before an ETag and -gzip behind it, and may send several.
+    etag = EVENT_ID.search(request.headers.get("If-None-Match", ""))
+    known = etag[0] if etag else None
     try:
         query = FeedQuery.parse(request.META["QUERY_STRING"], if_silent=known)
         subscription = await open_subscription(request, query)
