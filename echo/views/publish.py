@@ -3,11 +3,13 @@
 import json
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
+from django.http.request import RawPostDataException
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -66,12 +68,14 @@ rate = Rate()
 def publish(request: HttpRequest) -> HttpResponse:
     """201 with the ids of the events; 400, 401, 403, 413 or 429 with the reason."""
     try:
-        publisher, patterns = identify(request)
+        publisher = identify(request)
         events, is_list = parse(request)
         for event in events:
-            refuse_topic(publisher, patterns, event.get("topic"))
-        rate.spend(publisher, len(events))
-        done = feed.publish_many(events, source=Event.Source.HTTP, author=publisher)
+            publisher.refuse_topic(event.get("topic"))
+        rate.spend(publisher.id, len(events))
+        done = feed.publish_many(
+            events, source=Event.Source.HTTP, author=publisher.name
+        )
     except FeedError as refusal:
         response = error(refusal.status, str(refusal))
         if refusal.status == 401:
@@ -83,12 +87,29 @@ def publish(request: HttpRequest) -> HttpResponse:
     return Json({"events": receipts} if is_list else receipts[0], status=201)
 
 
-def identify(request: HttpRequest) -> tuple[str, list[str]]:
+@dataclass(frozen=True)
+class Publisher:
     """Who publishes, and the patterns of topics they may publish to."""
+
+    id: str  # what their rate goes by: names of tokens may be alike
+    name: str
+    patterns: list[str]
+
+    def refuse_topic(self, topic: object) -> None:
+        if isinstance(topic, str) and not any(matches(p, topic) for p in self.patterns):
+            raise NotAllowed(
+                f"{self.name} may publish to {' '.join(self.patterns)}, not to {topic}"
+            )
+
+
+def identify(request: HttpRequest) -> Publisher:
+    """The publisher whose token or session the request carries."""
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         token = find_token(credentials.strip())
-        return f"token {token.name}", token.topics.split()
+        return Publisher(
+            f"token {token.pk}", f"token {token.name}", token.topics.split()
+        )
     user = request.user
     if not user.is_authenticated:
         raise Unauthorized("expected a bearer token, or a session of a signed-in user")
@@ -97,26 +118,20 @@ def identify(request: HttpRequest) -> tuple[str, list[str]]:
         raise NotAllowed("expected a CSRF token in the header X-CSRFToken")
     if not user.has_perm("echo.add_event"):
         raise NotAllowed(f"{user.get_username()} lacks the permission to add events")
-    return user.get_username(), ["*"]
+    return Publisher(f"user {user.pk}", user.get_username(), ["*"])
 
 
 def find_token(credentials: str) -> Token:
     """The token whose ``<id>.<secret>`` this is; its use is remembered."""
     identity, _, secret = credentials.partition(".")
-    token = Token.objects.filter(pk=identity).first() if identity.isdecimal() else None
+    is_number = identity.isdecimal() and len(identity) < 20
+    token = Token.objects.filter(pk=identity).first() if is_number else None
     if token is None or not token.accepts(secret):
         raise Unauthorized(
             "expected a valid bearer token, <id>.<secret> as the admin showed it"
         )
     token.used(timezone.now())
     return token
-
-
-def refuse_topic(publisher: str, patterns: list[str], topic: object) -> None:
-    if isinstance(topic, str) and not any(matches(p, topic) for p in patterns):
-        raise NotAllowed(
-            f"{publisher} may publish to {' '.join(patterns)}, not to {topic}"
-        )
 
 
 def parse(request: HttpRequest) -> tuple[list[dict[str, Any]], bool]:
@@ -126,7 +141,7 @@ def parse(request: HttpRequest) -> tuple[list[dict[str, Any]], bool]:
     except RequestDataTooBig:
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         raise TooLarge(f"expected a body of at most {limit} bytes") from None
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, RawPostDataException):  # the last: a form
         raise FeedError(
             'expected JSON such as {"topic": "news", "data": "hello"}'
         ) from None

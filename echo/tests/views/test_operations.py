@@ -1,0 +1,68 @@
+"""What machines ask: alive, ready, and how much of everything."""
+
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from echo.tests.live import COMMANDS, LiveSite, wait_until
+
+
+def test_a_site_that_answers_is_alive(site: LiveSite) -> None:
+    answer = httpx.get(f"{site.url}/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert "no-cache" in answer.headers["Cache-Control"]
+
+
+def test_a_site_with_its_log_is_ready(site: LiveSite) -> None:
+    answer = httpx.get(f"{site.url}/readyz")
+    assert answer.status_code == 200
+    state = answer.json()
+    assert (state["status"], state["log"], state["channel_layer"]) == (
+        "ok",
+        "up",
+        "none",
+    )
+    assert re.fullmatch(r"\w{8}-\d+", state["head"])
+
+
+def sample(site: LiveSite, name: str) -> float:
+    """One figure of /metrics, 0 when it is not there yet."""
+    text = httpx.get(f"{site.url}/metrics").text
+    match = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return float(match[1]) if match else 0.0
+
+
+def test_the_figures_count_what_happens(site: LiveSite) -> None:
+    answer = httpx.get(f"{site.url}/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    opened = 'feed_connections{transport="sse"}'
+    events, resets = "feed_events_total", 'feed_resets_total{reason="epoch"}'
+    before = {name: sample(site, name) for name in (opened, events, resets)}
+    since = "00000000-1"
+    with httpx.stream("GET", f"{site.url}/feed/sse?since={since}") as stream:
+        assert stream.status_code == 200
+        assert sample(site, opened) == before[opened] + 1
+        assert sample(site, resets) == before[resets] + 1
+        site.manage("broadcast", "counted")
+        wait_until(
+            lambda: sample(site, events) == before[events] + 1, "the event's count"
+        )
+    wait_until(lambda: sample(site, opened) == before[opened], "the stream to be gone")
+
+
+@pytest.mark.parametrize("server", COMMANDS)
+def test_a_site_without_its_log_is_alive_and_not_ready(
+    server: str, tmp_path: Path
+) -> None:
+    site = LiveSite(server, tmp_path)
+    site.start()  # nobody has migrated its database
+    try:
+        assert httpx.get(f"{site.url}/healthz").status_code == 200
+        answer = httpx.get(f"{site.url}/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["status"] == "down"
+        assert "no such table" in answer.json()["log"]
+    finally:
+        site.stop()
