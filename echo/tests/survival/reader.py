@@ -20,7 +20,6 @@ from echo.tests.survival.record import Figures, Record
 
 # Where a real client would wait half a second to twenty.
 RETRY_SECONDS = (0.05, 0.3)
-MAX_LINE_BYTES = 128 * 1024  # longer than the longest event
 
 
 async def eventually(
@@ -78,13 +77,19 @@ class Reader:
         await asyncio.gather(self.task, return_exceptions=True)
 
     async def opened(self) -> None:
-        await eventually(lambda: self.is_open or self.task.done(), "a hello")
+        await eventually(lambda: self.is_open or self.task.done(), "hello")
         if self.task.done():
             self.task.result()
 
     async def has(self, count: int, seconds: float = 20.0) -> None:
         """Returns when so many events have come."""
-        await eventually(lambda: len(self.record.data) >= count, "its events", seconds)
+        await eventually(
+            lambda: self.task.done() or len(self.record.data) >= count,
+            f"{count} events, got {len(self.record.data)} so far",
+            seconds,
+        )
+        if self.task.done():
+            self.task.result()
 
     async def run(self) -> None:
         """Connects, reads to the end, and comes back: to the next node if there is one."""
@@ -148,7 +153,7 @@ class Reader:
 
     async def sse(self, node: LiveSite) -> AsyncGenerator[dict[str, Any]]:
         sock = await self.dial(node)
-        reader, writer = await asyncio.open_connection(sock=sock, limit=MAX_LINE_BYTES)
+        reader, writer = await asyncio.open_connection(sock=sock)
         try:
             writer.write(
                 f"GET /feed/sse?{self.query()} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
@@ -156,15 +161,23 @@ class Reader:
             head = await reader.readuntil(b"\r\n\r\n")
             if b" 200 " not in head.partition(b"\r\n")[0]:
                 raise OSError(head.decode())
-            while True:
-                await self.reading.wait()
-                line = await reader.readline()
-                if not line or line == b"0\r\n":
-                    return
-                if line.startswith(b"data: "):
-                    yield json.loads(line[6:])
+            rest = b""
+            async for chunk in self.chunks(reader):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if line.startswith(b"data: "):
+                        yield json.loads(line[6:])
         finally:
             writer.close()
+
+    async def chunks(self, reader: asyncio.StreamReader) -> AsyncGenerator[bytes]:
+        """The body's chunks (RFC 9112 section 7.1), until the one that says the end."""
+        while await self.reading.wait():
+            size = int(await reader.readuntil(b"\r\n"), 16)
+            if not size:
+                return
+            yield await reader.readexactly(size)
+            await reader.readexactly(2)
 
 
 def close_code(connection: ClientConnection) -> int:

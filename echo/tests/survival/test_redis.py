@@ -27,10 +27,10 @@ def readiness(site: LiveSite) -> str:
 
 
 async def becomes(sites: list[LiveSite], status: str) -> None:
-    for site in sites:
-        await eventually(
-            lambda one=site: readiness(one) == status, f"{status} at {site.url}"
-        )
+    """Returns when each node says that it is "ok" or "degraded"."""
+    await eventually(
+        lambda: {readiness(site) for site in sites} == {status}, f"all nodes {status}"
+    )
 
 
 def complaints(site: LiveSite) -> list[str]:
