@@ -76,9 +76,9 @@ class Server:
     process: int
 
     def cpu_seconds(self) -> float:
-        """The processor time it has used (proc(5): utime and stime)."""
-        stat = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2]
-        return sum(map(int, stat.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+        """The processor time that its threads have used, to the nanosecond (proc(5))."""
+        tasks = Path(f"/proc/{self.process}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 @contextmanager

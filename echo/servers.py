@@ -755,6 +755,7 @@ class FaithfulMethods:
     handle_events: Callable[[], None]
     stock_send: Callable[[Any], Awaitable[None]]
     stock_shutdown: Callable[[], None]
+    stock_send_500_response: Callable[[], None]
     stop_keepalive: Callable[[], None]
     handshake_complete: bool
     disconnected: bool
@@ -824,8 +825,18 @@ class FaithfulMethods:
         if self.close_sent or not self.handshake_complete:
             self.stock_shutdown()
             return
+        self.close_with(CloseCode.SERVICE_RESTART)
+
+    def send_500_response(self) -> None:
+        """What uvicorn does for an application that failed; an open connection gets 1011."""
+        if self.conn.state is State.OPEN:
+            self.close_with(CloseCode.INTERNAL_ERROR)
+        else:
+            self.stock_send_500_response()
+
+    def close_with(self, code: CloseCode) -> None:
+        """Closes, and gives the client a moment to answer."""
         self.stop_keepalive()
-        code = CloseCode.SERVICE_RESTART
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
         self.conn.send_close(code)
         self.transport.write(b"".join(self.conn.data_to_send()))
@@ -895,7 +906,8 @@ def make_uvicorn_faithful() -> None:
 
     uvicorn.ServerProtocol = core  # type: ignore[misc, assignment]
     protocol: Any = uvicorn.WebSocketsSansIOProtocol
-    protocol.stock_send, protocol.stock_shutdown = protocol.send, protocol.shutdown
+    for name in ("send", "shutdown", "send_500_response"):
+        setattr(protocol, f"stock_{name}", getattr(protocol, name))
     for name, value in vars(FaithfulMethods).items():
         if not name.startswith("__"):
             setattr(protocol, name, value)
