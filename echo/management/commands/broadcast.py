@@ -1,13 +1,15 @@
 """``manage.py broadcast``: publishes from the shell, to every running server."""
 
 import json
+import math
 import sys
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from echo.feed import publish
 from echo.models import Event
@@ -74,6 +76,11 @@ class Command(BaseCommand):
             raise CommandError(f"expected JSON, got {text[:60]!r}: {error}") from None
         except FeedError as error:
             raise CommandError(str(error)) from None
+        except DatabaseError as error:
+            raise CommandError(
+                f"cannot write to the log: {error}. Is DATABASE_URL that of the site, "
+                "and has `manage.py migrate` been run?"
+            ) from None
         return f"{done.id} (duplicate)" if done.duplicate else done.id
 
     def paced(self, texts: Iterable[str], rate: float | None) -> Iterator[str]:
@@ -95,12 +102,18 @@ class Command(BaseCommand):
 
 def lines() -> Iterator[str]:
     """Standard input's lines without their ends, as they come."""
-    for line in sys.stdin:
-        yield line.rstrip("\r\n")
+    try:
+        for line in sys.stdin:
+            yield line.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise CommandError(f"expected UTF-8 from stdin: {error}") from None
 
 
 def positive_number(text: str) -> float:
-    number = float(text)
-    if number <= 0:
-        raise ValueError
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return number
