@@ -10,6 +10,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -143,10 +144,8 @@ class Bench:
         self.redis.start()
         begun = time.time()
         while time.time() - begun < RESTART_SECONDS:
-            try:
+            with suppress(Exception):  # the next one may get through
                 await self.send("restart")
-            except Exception:  # noqa: BLE001 -- the next one may get through
-                pass
             await asyncio.sleep(0.1)
             self.pipe.send("restart")
             arrivals, finished, errors = self.pipe.recv()
@@ -164,7 +163,7 @@ async def measure(kind: str, redis: Redis) -> None:
     try:
         await bench.ready()
         for phase in (bench.paced, bench.burst, bench.stalled, bench.restart):
-            print(f"{kind:8} {phase.__name__:8} {await phase()}", flush=True)  # noqa: T201
+            print(f"{kind:8} {phase.__name__:8} {await phase()}", flush=True)
     finally:
         bench.close()
 

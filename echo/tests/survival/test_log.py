@@ -16,6 +16,8 @@ from echo.tests.survival.record import Figures
 
 # What a node still has in memory it delivers, even when retention has it no more.
 MORE_THAN_REMEMBERED = 3000
+# As docs/deploy.md says.
+RENEW_EPOCH = "from echo.feed import log; print(log.renew_epoch(log.head().epoch))"
 
 
 def resets(reader: Reader) -> list[str]:
@@ -135,6 +137,30 @@ async def test_a_log_restored_while_nobody_looked_resets_a_reader_that_is_ahead(
             publisher.publish("after")
             figures = await settled([reader], {"old", "forgotten", "after"})
     assert resets(reader) == ["ahead"]
+    report("1 reader", figures)
+
+
+async def test_a_log_restored_while_nobody_looked_gets_a_new_epoch_by_hand(
+    start: Start, sqlite_url: str, tmp_path: Path, report: Report
+) -> None:
+    node = start("uvicorn", sqlite_url)
+    database, older = tmp_path / "db.sqlite3", tmp_path / "older.sqlite3"
+    async with Reader([node]) as reader:
+        copy(database, older)
+        with Publisher(node) as publisher:
+            publisher.publish(*range(5))
+            await reader.has(5)
+        await asyncio.to_thread(node.stop)
+        copy(older, database)
+        await asyncio.to_thread(node.manage, "shell", "-v0", "-c", RENEW_EPOCH)
+        with Publisher(node) as publisher:
+            publisher.publish(*range(5, 15))
+        await asyncio.to_thread(node.start)
+        await eventually(lambda: resets(reader), "a reset")
+        with Publisher(node) as publisher:
+            publisher.publish("after")
+            figures = await settled([reader], [*range(5), "after"])
+    assert resets(reader) == ["epoch"]
     report("1 reader", figures)
 
 
