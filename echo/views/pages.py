@@ -1,7 +1,7 @@
 """The pages for people: a view renders one template, with the limits its modules need.
 
-The knobs' names and ranges come from ``echo.knobs``; a test holds each range against the
-parser that judges it.
+The knobs' names and ranges come from ``echo.knobs``; a test holds each range against
+the parser that judges it.
 """
 
 from dataclasses import dataclass
@@ -100,8 +100,8 @@ def knob_groups() -> tuple[KnobGroup, ...]:
         KnobGroup(
             _("Replies"),
             _(
-                "Each is due delay × (1 ± jitter) after its message, in order. The same "
-                "seed brings the same chances again."
+                "Each is due delay × (1 ± jitter) after its message, in order. The "
+                "same seed brings the same chances again."
             ),
             (
                 duration("delay"),
@@ -126,8 +126,8 @@ def knob_groups() -> tuple[KnobGroup, ...]:
         KnobGroup(
             _("Ending"),
             _(
-                "After so many messages the server closes with code and reason, cuts the "
-                "connection without a close frame, or falls silent."
+                "After so many messages the server closes with code and reason, cuts "
+                "the connection without a close frame, or falls silent."
             ),
             (
                 count("close_after"),

@@ -1,6 +1,7 @@
 /**
- * Shows what state a page's connection is in: one attribute on `<main>`, one word in the
- * site's header. CSS draws colour and shape from the attribute, on every page alike.
+ * Shows what state a page's connection is in: one attribute on `<main>`, one word in
+ * the site's header. CSS draws colour and shape from the attribute, on every page
+ * alike.
  */
 
 /** Sets the state; `word` is its translated name. */

@@ -7,7 +7,10 @@ export function fill(text, values) {
   );
 }
 
-/** A function from a key and values to the text; throws for a key the page does not have. */
+/**
+ * A function from a key and values to the text; throws for a key the page does not
+ * have.
+ */
 export function readTexts(template) {
   const texts = new Map(
     [...template.content.querySelectorAll("[data-text]")].map((element) => [

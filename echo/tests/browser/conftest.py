@@ -1,7 +1,8 @@
 """A real browser, and pages that fail their test when they complain.
 
-Playwright's asynchronous API in one event loop for the session: its synchronous one leaves
-a running loop behind, in which neither Django's database nor other coroutines work.
+Playwright's asynchronous API in one event loop for the session: its synchronous one
+leaves a running loop behind, in which neither Django's database nor other coroutines
+work.
 """
 
 import shutil
@@ -72,13 +73,13 @@ async def page(context: BrowserContext) -> Page:
 
 
 def note_complaint(message: ConsoleMessage, complaints: list[str]) -> None:
-    """Keeps warnings and errors, CSP violations among them, unless they were asked for."""
+    """Keeps warnings and errors, CSP violations too, unless they were asked for."""
     if message.type in ("warning", "error") and not is_experiment(message):
         complaints.append(f"{message.type}: {message.text} ({message.location})")
 
 
 def is_experiment(message: ConsoleMessage) -> bool:
-    """True for the browser's own word on what a test asked for: a refusal, a missing page."""
+    """True for the browser's word on what a test asked for: a refusal, a 404."""
     if message.text.startswith("WebSocket connection to "):
         return True
     url = message.location["url"]

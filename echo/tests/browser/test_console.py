@@ -49,15 +49,15 @@ async def expect_lines(page: Page, *texts: str) -> None:
     await expect(lines(page)).to_have_text(list(texts), use_inner_text=False)
 
 
-# --- gorilla's page --------------------------------------------------------------------
+# --- gorilla's page -------------------------------------------------------------------
 
 
 async def test_a_visitor_of_gorillas_page_finds_it_again(page: Page) -> None:
     await visit(page)
     await expect(page.locator(".lead")).to_have_text(
-        'Click "Open" to create a connection to the server, "Send" to send a message to '
-        'the server and "Close" to close the connection. You can change the message and '
-        "send multiple times."
+        'Click "Open" to create a connection to the server, "Send" to send a message '
+        'to the server and "Close" to close the connection. You can change the message '
+        "and send multiple times."
     )
     await expect(page.locator("#input")).to_have_value("Hello world!")
     for name in ("open", "close", "send"):
@@ -99,7 +99,7 @@ async def test_an_empty_message_comes_back_empty(page: Page) -> None:
     await expect_lines(page, "OPEN", "SEND: ", "RESPONSE: ")
 
 
-# --- the connection --------------------------------------------------------------------
+# --- the connection -------------------------------------------------------------------
 
 
 async def test_the_state_is_told_in_an_attribute_and_a_word(page: Page) -> None:
@@ -202,7 +202,8 @@ async def test_a_close_carries_the_chosen_code_and_reason(page: Page) -> None:
     await page.click("#close")
     note = page.locator("[data-kind=close] .note")
     await expect(note).to_have_text(
-        "4321 · clean · reason “done” · Private use: its meaning is the application's own."
+        "4321 · clean · reason “done” · "
+        "Private use: its meaning is the application's own."
     )
 
 
@@ -262,7 +263,7 @@ async def test_a_connection_that_was_closed_here_is_not_opened_again(
     await page.wait_for_selector(CLOSED)
 
 
-# --- messages --------------------------------------------------------------------------
+# --- messages -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -373,7 +374,7 @@ async def test_named_messages_are_kept_used_and_deleted(page: Page) -> None:
     await expect(page.locator("#saved li")).to_have_count(0)
 
 
-# --- the log ---------------------------------------------------------------------------
+# --- the log --------------------------------------------------------------------------
 
 
 async def burst(page: Page, count: int) -> None:
@@ -502,7 +503,7 @@ async def test_messages_are_shown_as_text_never_as_markup(page: Page) -> None:
     await expect(page.locator("#output img")).to_have_count(0)
 
 
-# --- everybody -------------------------------------------------------------------------
+# --- everybody ------------------------------------------------------------------------
 
 
 async def test_the_keyboard_alone_is_enough(page: Page) -> None:

@@ -1,4 +1,4 @@
-"""What all pages share: the header, the colours, the error pages, the way to the admin."""
+"""What all pages share: header, colours, error pages, the way to the admin."""
 
 from collections.abc import Iterator
 
@@ -57,8 +57,11 @@ async def test_every_ink_can_be_read_on_every_surface(page: Page, scheme: str) -
     await page.goto("/")
     names = {name for pair in PAIRS for name in pair}
     colors = await page.evaluate(
-        """(names) => Object.fromEntries(names.map((name) => [name,
-          getComputedStyle(document.documentElement).getPropertyValue(`--${name}`)]))""",
+        """(names) => {
+          const style = getComputedStyle(document.documentElement);
+          return Object.fromEntries(
+            names.map((name) => [name, style.getPropertyValue(`--${name}`)]));
+        }""",
         sorted(names),
     )
     ratios = {pair: contrast(*(colors[name] for name in pair)) for pair in PAIRS}

@@ -12,7 +12,7 @@ import {
 
 const NAMES = ["delay", "jitter", "close_reason", "subprotocol", "handshake"];
 
-test("the query has the knobs that are set, percent-encoded, in the form's order", () => {
+test("the query has the knobs that are set, encoded, in the form's order", () => {
   const knobs = new Map([
     ["delay", "250ms"],
     ["jitter", ""],

@@ -4,7 +4,7 @@ import { hexdump } from "../../static/echo/console/hexdump.js";
 
 const sample = Uint8Array.from({ length: 300 }, (_, at) => (at * 7) % 256);
 
-test("a line has the offset, sixteen bytes in two halves, and what is printable", () => {
+test("a line has offset, sixteen bytes in two halves, and what is printable", () => {
   assert.equal(
     hexdump(new TextEncoder().encode("Hello, world! 你")),
     "00000000  48 65 6c 6c 6f 2c 20 77  6f 72 6c 64 21 20 e4 bd  |Hello, world! ..|\n" +

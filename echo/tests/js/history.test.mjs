@@ -28,7 +28,7 @@ test("going forward ends at what was being typed", () => {
   assert.equal(history.next(), null);
 });
 
-test("a repeat of the latest is kept once; the same text in another format is not one", () => {
+test("a repeat of the latest is kept once; another format is no repeat", () => {
   const history = walked("a", "a");
   history.push(entry("a", "hex"));
   assert.deepEqual(history.entries, [entry("a"), entry("a", "hex")]);

@@ -18,7 +18,7 @@ CAP = settings.ECHO_MAX_MESSAGE_BYTES
 MODULES = Path(settings.BASE_DIR) / "echo" / "static" / "echo"
 FIELDS = [field for group in knob_groups() for field in group.fields]
 BOUNDED = [field for field in FIELDS if field.highest]
-# What text() is called with in a module: a key in quotes or, for a few, the beginning of one.
+# What text() is called with in a module: a key, or for a few the beginning of one.
 TEXT_KEY = re.compile(r"""\b(?:text\(|key: |PayloadError\()\s*["`](\w+)""")
 CHINESE = re.compile("[\u4e00-\u9fff]")
 # What a peer can send, and what a browser tells by itself.

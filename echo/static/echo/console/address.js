@@ -1,22 +1,28 @@
 /** The knob form as an address, and an address as the knob form. Knows no DOM. */
 
-// What Sec-WebSocket-Protocol may hold, RFC 9110 section 5.6.2; echo/knobs.py has the same.
+// What Sec-WebSocket-Protocol may hold, RFC 9110 section 5.6.2; echo/knobs.py has the
+// same.
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 export const PROTOCOLS_PARAMETER = "protocols";
 
-/** The query string for `/echo`, in the form's order; knobs without a value are left out. */
+/**
+ * The query string for `/echo`, in the form's order; knobs without a value are left
+ * out.
+ */
 export function knobQuery(knobs) {
   return new URLSearchParams([...knobs].filter(([, value]) => value)).toString();
 }
 
-/** The page's own query string: the knobs, and the subprotocols that only a page has. */
+/**
+ * The page's own query string: the knobs, and the subprotocols that only a page has.
+ */
 export function pageQuery(knobs, protocols) {
   return knobQuery([...knobs, [PROTOCOLS_PARAMETER, protocols]]);
 }
 
 /**
- * What a page's query string asks for: `knobs` (a Map), `protocols` as typed, and `leftOut`,
- * the names that are no knob or came twice.
+ * What a page's query string asks for: `knobs` (a Map), `protocols` as typed, and
+ * `leftOut`, the names that are no knob or came twice.
  */
 export function fromPageQuery(search, names) {
   const knobs = new Map();

@@ -1,8 +1,8 @@
 /**
  * What a close means in words, and what a browser may close with.
  *
- * Sources: RFC 6455 section 7.4, the IANA WebSocket close code registry, and the WebSockets
- * standard (https://websockets.spec.whatwg.org/#dom-websocket-close).
+ * Sources: RFC 6455 section 7.4, the IANA WebSocket close code registry, and the
+ * WebSockets standard (https://websockets.spec.whatwg.org/#dom-websocket-close).
  */
 
 /** The page's text that explains the code. */
@@ -13,7 +13,9 @@ export function explanation(code) {
   return `close_${code}`;
 }
 
-/** True for 1000 and 3000-4999: the other codes belong to the protocol and to servers. */
+/**
+ * True for 1000 and 3000-4999: the other codes belong to the protocol and to servers.
+ */
 export function isBrowserCloseCode(code) {
   return code === 1000 || (code >= 3000 && code <= 4999);
 }

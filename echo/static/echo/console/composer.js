@@ -1,4 +1,6 @@
-/** The message form: formats, files, what was sent before, saved messages, repeating. */
+/**
+ * The message form: formats, files, what was sent before, saved messages, repeating.
+ */
 
 import { History } from "./history.js";
 import { byteLength, encode, PayloadError } from "./payload.js";
@@ -10,7 +12,9 @@ export const MIN_INTERVAL_MS = 1;
 export const MAX_INTERVAL_MS = 3_600_000;
 
 export class Composer {
-  /** `send` takes a message and says whether it went out; `kit` has the page's texts. */
+  /**
+   * `send` takes a message and says whether it went out; `kit` has the page's texts.
+   */
   constructor(form, kit, send) {
     this.form = form;
     this.kit = kit;
@@ -53,7 +57,8 @@ export class Composer {
   }
 
   pressed(event) {
-    // While a Chinese word is being composed, Enter and the arrows belong to the composing.
+    // While a Chinese word is being composed, Enter and the arrows belong to the
+    // composing.
     if (event.isComposing) return;
     switch (event.key) {
       case "Enter":
@@ -113,7 +118,10 @@ export class Composer {
     return new Uint8Array(await file.arrayBuffer());
   }
 
-  /** Says what is wrong with the form's message, or nothing; the message when it is fine. */
+  /**
+   * Says what is wrong with the form's message, or nothing; the message when it is
+   * fine.
+   */
   async check(isSending = false) {
     try {
       const message = await this.message();

@@ -1,22 +1,23 @@
 /**
  * One WebSocket at a time, and what comes after it: the state machine of the console.
  *
- * States: closed, connecting, open, closing, refused (the handshake failed), waiting (for
- * the next attempt). Every way out of a state is one method here. Knows no DOM.
+ * States: closed, connecting, open, closing, refused (the handshake failed), waiting
+ * (for the next attempt). Every way out of a state is one method here. Knows no DOM.
  */
 
 import { fullJitter } from "../backoff.js";
 
-// An open connection that lasted this long ends a row of failures. A shorter one does not:
-// a server that closes at once would be asked again every few milliseconds.
+// An open connection that lasted this long ends a row of failures. A shorter one does
+// not: a server that closes at once would be asked again every few milliseconds.
 const STABLE_MS = 5000;
 // Sending stops while this much is waiting in the browser, so that a tab stays alive.
 export const MAX_BUFFERED_BYTES = 16 * 1024 * 1024;
 
 export class Connection {
   /**
-   * `events` are the functions told of what happens: state(state, details), opened(protocol),
-   * received(message), failed(), closed({code, reason, clean, refused}).
+   * `events` are the functions told of what happens: state(state, details),
+   * opened(protocol), received(message), failed(), closed({code, reason, clean,
+   * refused}).
    */
   constructor(events) {
     this.events = events;
@@ -95,7 +96,9 @@ export class Connection {
     this.become("closing");
   }
 
-  /** Sends a message; false when there is no open connection, or too much is waiting. */
+  /**
+   * Sends a message; false when there is no open connection, or too much is waiting.
+   */
   send(message) {
     if (this.state !== "open" || this.socket.bufferedAmount > MAX_BUFFERED_BYTES) {
       return false;

@@ -1,4 +1,6 @@
-/** Shows bytes the way `hexdump -C` does: offset, sixteen bytes, and what is printable. */
+/**
+ * Shows bytes the way `hexdump -C` does: offset, sixteen bytes, and what is printable.
+ */
 
 export const BYTES_PER_LINE = 16;
 

@@ -1,4 +1,6 @@
-/** Messages that were sent, and walking back through them. Knows no DOM and no storage. */
+/**
+ * Messages that were sent, and walking back through them. Knows no DOM and no storage.
+ */
 
 export const MAX_ENTRIES = 100;
 // localStorage holds 5 MB for the whole site.
@@ -11,7 +13,10 @@ export class History {
     this.leave();
   }
 
-  /** Adds what was sent; a repeat of the latest, and what is too long to keep, is left out. */
+  /**
+   * Adds what was sent; a repeat of the latest, and what is too long to keep, is left
+   * out.
+   */
   push(entry) {
     const latest = this.entries.at(-1);
     const isRepeat = latest?.text === entry.text && latest?.format === entry.format;
@@ -27,7 +32,10 @@ export class History {
     return this.entries[--this.at];
   }
 
-  /** The entry after the one shown, at last what was being typed; null when there already. */
+  /**
+   * The entry after the one shown, at last what was being typed; null when there
+   * already.
+   */
   next() {
     if (this.at === this.entries.length) return null;
     this.at += 1;

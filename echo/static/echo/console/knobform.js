@@ -1,4 +1,7 @@
-/** The knob form: reads and writes the fields, keeps the page's address, asks the server. */
+/**
+ * The knob form: reads and writes the fields, keeps the page's address, asks the
+ * server.
+ */
 
 import {
   fromPageQuery,
@@ -82,7 +85,10 @@ export class KnobForm {
     this.changed();
   }
 
-  /** A browser that offers subprotocols needs one of them selected: `*` selects the first. */
+  /**
+   * A browser that offers subprotocols needs one of them selected: `*` selects the
+   * first.
+   */
   followProtocols() {
     const knob = this.fields.get("subprotocol");
     if (this.offered.length && !knob.value) knob.value = "*";

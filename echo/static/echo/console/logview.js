@@ -53,7 +53,9 @@ export class LogView {
     this.showCounts();
   }
 
-  /** Draws rows at the end. When more came than a frame can draw, the newest go first. */
+  /**
+   * Draws rows at the end. When more came than a frame can draw, the newest go first.
+   */
   append(rows) {
     const shown = rows.slice(-ROWS_PER_FRAME);
     if (shown.length < rows.length) this.output.replaceChildren();
@@ -123,7 +125,10 @@ export class LogView {
     return element;
   }
 
-  /** gorilla's line, whole and alone in its element; what more there is stands beside it. */
+  /**
+   * gorilla's line, whole and alone in its element; what more there is stands beside
+   * it.
+   */
   message(row) {
     const box = cell("message", "");
     const line = cell("line", label(row));
@@ -191,7 +196,9 @@ export class LogView {
     }).observe(output);
   }
 
-  /** Only a reader's own way up pauses: growing rows are no reason to stop following. */
+  /**
+   * Only a reader's own way up pauses: growing rows are no reason to stop following.
+   */
   scrolled() {
     const wentUp = this.output.scrollTop < this.scrollTop;
     this.scrollTop = this.output.scrollTop;
@@ -341,7 +348,10 @@ function inspected(row) {
   return { text: pretty(shown), shown: row.length };
 }
 
-/** JSON objects and arrays are indented where nothing is lost by it, such as long numbers. */
+/**
+ * JSON objects and arrays are indented where nothing is lost by it, such as long
+ * numbers.
+ */
 function pretty(text) {
   if (!/^\s*[[{]/.test(text)) return text;
   const bare = (json) => json.replace(/\s/g, "");

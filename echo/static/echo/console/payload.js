@@ -44,7 +44,10 @@ function checkedJson(text) {
   return text;
 }
 
-/** Bytes from pairs of hex digits; spaces, colons, commas and 0x between them are skipped. */
+/**
+ * Bytes from pairs of hex digits; spaces, colons, commas and 0x between them are
+ * skipped.
+ */
 export function fromHex(text) {
   // As long as the text was, so that a position in it is one in the text.
   const spaced = text.replace(HEX_SEPARATORS, (separator) =>

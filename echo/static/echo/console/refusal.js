@@ -1,7 +1,7 @@
 /**
  * Why a handshake was refused: a page sees only code 1006, so it asks the endpoint with
- * `fetch` and the same query string. Errors there are 400; a valid query is 426, with the
- * settings, from which the rest follows.
+ * `fetch` and the same query string. Errors there are 400; a valid query is 426, with
+ * the settings, from which the rest follows.
  */
 
 /** The status that a refused handshake has when no knob names one; echo/knobs.py. */
@@ -18,7 +18,9 @@ export async function ask(address, signal) {
   }
 }
 
-/** The text that explains the refusal, `{key, values}`; `offered` are the subprotocols. */
+/**
+ * The text that explains the refusal, `{key, values}`; `offered` are the subprotocols.
+ */
 export function refusal(answer, offered) {
   if (answer === null) return { key: "refused_unreachable", values: {} };
   const { status, body } = answer;

@@ -1,6 +1,7 @@
 /**
- * Measures round trips: an echo answers in order, so an answer belongs to the oldest message
- * that is still out, if it is the same message. Anything else was not asked for.
+ * Measures round trips: an echo answers in order, so an answer belongs to the oldest
+ * message that is still out, if it is the same message. Anything else was not asked
+ * for.
  */
 
 import { isSame } from "./payload.js";

@@ -1,11 +1,11 @@
 /**
  * The log's rows: kept within bounds, worded, searched, and exported. Knows no DOM.
  *
- * A row is `{direction, kind, time, message, length, …}`: direction is sent, received or
- * event; kind is text or binary, or for an event open, close or error; time is in
- * milliseconds since 1970; message is a string or a Uint8Array, and length its bytes. What was
- * received has `roundTrip` (ms or null), an open `subprotocol`, a close `code`, `reason` and
- * `clean`.
+ * A row is `{direction, kind, time, message, length, …}`: direction is sent, received
+ * or event; kind is text or binary, or for an event open, close or error; time is in
+ * milliseconds since 1970; message is a string or a Uint8Array, and length its bytes.
+ * What was received has `roundTrip` (ms or null), an open `subprotocol`, a close
+ * `code`, `reason` and `clean`.
  */
 
 import { hexdump } from "./hexdump.js";
@@ -48,7 +48,8 @@ export class RowStore {
     ) {
       this.bytes -= this.rows[count++].length;
     }
-    // Array.shift and splice at the front are cheap here: engines move the array's start.
+    // Array.shift and splice at the front are cheap here: engines move the array's
+    // start.
     if (count) this.rows.splice(0, count);
   }
 
@@ -100,7 +101,9 @@ function cutDump(bytes) {
   return bytes.length > CUT_DUMP_LINES * 16 ? `${dump}\n…` : dump;
 }
 
-/** True when the row is of the shown direction and its line or details hold the text. */
+/**
+ * True when the row is of the shown direction and its line or details hold the text.
+ */
 export function matches(row, show, search) {
   if (show !== "all" && row.direction !== show) return false;
   if (!search) return true;
