@@ -1,17 +1,110 @@
-"""The documentation points at files that exist."""
+"""docs/protocol.md, read from top to bottom, is true: its examples print what it says."""
 
+import os
 import re
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from echo.tests.live import ROOT
+from echo import protocol
+from echo.tests.live import COMMANDS, ROOT, LiveSite, wait_until
 
-LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
-DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGE = (ROOT / "docs" / "protocol.md").read_text()
+EXAMPLE = re.compile(r"```(sh|python|js)\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
+RUN = {
+    "sh": ["bash", "-c"],
+    "python": [sys.executable, "-c"],
+    "js": ["node", "--input-type=module", "--eval"],
+}
+# What differs each time is marked with …, or is an id or a time; as `re.escape` writes it.
+VARIES = {
+    "…": ".+?",
+    r"k3Zp9w1q\\-\d+": r"\\w{8}-\\d+",
+    r"2026\\-11\\-20T[\d:.\\]+Z": r"[\\dT:.-]+Z",
+}
+MAKE_TOKEN = """
+from echo.models import Token
+token = Token(name="docs", topics="weather.*")
+secret = token.renew_secret()
+token.save()
+print(f"{token.pk}.{secret}")
+"""
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
-def test_every_link_leads_somewhere(document: Path) -> None:
-    links = LINK.findall(document.read_text())
-    assert [link for link in links if not (document.parent / link).exists()] == []
+def expected(line: str) -> re.Pattern[str]:
+    pattern = re.escape(line)
+    for varying, match in VARIES.items():
+        pattern = re.sub(varying, match, pattern)
+    return re.compile(pattern)
+
+
+def run_until_told(
+    language: str, code: str, told: str, environment: dict[str, str], output: Path
+) -> None:
+    """Runs an example until it has printed what the page says, line by line."""
+    patterns = [expected(line) for line in told.splitlines() if line]
+    with output.open("wb") as stdout:
+        process = subprocess.Popen(
+            [*RUN[language], code],
+            env=environment,
+            stdout=stdout,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def is_told() -> bool:
+        lines = [line for line in output.read_text().splitlines() if line]
+        return len(lines) >= len(patterns) and all(
+            pattern.fullmatch(line)
+            for pattern, line in zip(patterns, lines, strict=False)
+        )
+
+    try:
+        wait_until(is_told, f"\n{told}\nfrom\n{code}", 20)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\ngot\n{output.read_text()}") from None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.skipif(
+    not shutil.which("node"),
+    reason="no Node.js: install it to run the examples (Debian: apt-get install nodejs)",
+)
+@pytest.mark.parametrize("server", COMMANDS)
+def test_the_examples_print_what_the_page_says(server: str, tmp_path: Path) -> None:
+    examples = EXAMPLE.findall(PAGE)
+    assert {language for language, *_ in examples} == set(RUN)
+    with LiveSite(server, tmp_path) as site:
+        token = site.manage("shell", "-v0", "-c", MAKE_TOKEN).strip()
+        environment = dict(os.environ) | {"TOKEN": token}
+        for number, (language, code, told) in enumerate(examples):
+            here = code.replace("localhost:8000", f"127.0.0.1:{site.port}")
+            output = tmp_path / f"{number}.out"
+            run_until_told(language, here, told, environment, output)
+
+
+def test_every_runnable_example_says_what_it_prints() -> None:
+    assert len(re.findall(r"^```(?:sh|python|js)$", PAGE, re.MULTILINE)) == len(
+        EXAMPLE.findall(PAGE)
+    )
+
+
+def test_every_close_code_of_the_feed_is_on_the_page() -> None:
+    listed = {int(code) for code in re.findall(r"^\| (4\d{3}) \|", PAGE, re.MULTILINE)}
+    assert listed == {int(code) for code in protocol.CloseCode if code >= 4000}
+
+
+def test_the_limits_on_the_page_are_the_site_s() -> None:
+    assert f"repeatable, at most {protocol.MAX_TOPICS};" in PAGE
+    assert f"at most {protocol.MAX_TOPIC_LENGTH} characters" in PAGE
+    assert f"at most {protocol.MAX_DATA_BYTES // 1024} KiB" in PAGE
+    assert f"list of up to {protocol.MAX_PUBLISHED_AT_ONCE}" in PAGE
+    assert f"(at most {protocol.MAX_KEY_LENGTH} characters" in PAGE
+    assert f"up to {protocol.MAX_WAIT_SECONDS} seconds" in PAGE

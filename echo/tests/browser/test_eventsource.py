@@ -1,4 +1,4 @@
-"""A browser's own EventSource on the feed: through restarts nothing is lost or doubled."""
+"""A browser's own EventSource on the feed: through a restart nothing is lost or doubled."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,6 @@ LISTEN = """
 }
 """
 HEARD = "(count) => heard.filter((frame) => frame.type === 'event').length >= count"
-RESUMED = "(count) => heard.filter((frame) => frame.resumed).length >= count"
 
 
 @pytest.fixture(params=COMMANDS)
@@ -42,21 +41,18 @@ async def test_an_event_source_comes_back_and_has_everything_once(
     await page.wait_for_function("() => heard.length")  # hello
     site.manage("broadcast", "--topic", "restart", "before")
     await page.wait_for_function(HEARD, arg=1)
-    for turn in (1, 2):
-        site.stop()
-        site.manage("broadcast", "--topic", "restart", f"while down {turn}")
-        site.start()
-        await page.wait_for_function(RESUMED, arg=turn)
-        site.manage("broadcast", "--topic", "restart", f"after {turn}")
-        await page.wait_for_function(HEARD, arg=1 + 2 * turn)
+    site.stop()
+    site.manage("broadcast", "--topic", "restart", "while down")
+    site.start()
+    await page.wait_for_function("() => heard.some((frame) => frame.resumed)")
+    site.manage("broadcast", "--topic", "restart", "after")
+    await page.wait_for_function(HEARD, arg=3)
     heard: list[dict[str, Any]] = await page.evaluate("() => heard")
     await page.close()
     assert [frame["data"] for frame in heard if frame["type"] == "event"] == [
         "before",
-        "while down 1",
-        "after 1",
-        "while down 2",
-        "after 2",
+        "while down",
+        "after",
     ]
-    assert [frame["code"] for frame in heard if frame["type"] == "bye"] == [4001, 4001]
+    assert [frame["code"] for frame in heard if frame["type"] == "bye"] == [4001]
     assert not [frame for frame in heard if frame["type"] == "reset"]
