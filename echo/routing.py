@@ -1,6 +1,5 @@
 """The WebSocket URLs: what Django's urls.py is for HTTP."""
 
-from channels.auth import AuthMiddlewareStack
 from django.urls import path, re_path
 
 from echo.consumers import EchoConsumer
@@ -9,6 +8,6 @@ from echo.transports.websocket import FeedConsumer
 
 websocket_urlpatterns = [
     path("echo", EchoConsumer.as_asgi()),
-    path("feed/ws", AuthMiddlewareStack(FeedConsumer.as_asgi())),
+    path("feed/ws", FeedConsumer.as_asgi()),
     re_path("", not_found),
 ]

