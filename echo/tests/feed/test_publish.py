@@ -138,7 +138,7 @@ async def test_nothing_goes_out_before_its_commit(running: Relay) -> None:
 # --- the doorbell ------------------------------------------------------------------------
 
 
-class Carrier(InMemoryChannelLayer):  # type: ignore[misc]
+class Carrier(InMemoryChannelLayer):
     """Keeps what is rung; with ``broken``, fails as a layer does whose Redis is down."""
 
     broken = False

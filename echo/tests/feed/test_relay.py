@@ -47,16 +47,17 @@ async def test_an_event_after_the_head_goes_out_and_an_older_one_is_dropped(
     assert not relay.look.is_set()
 
 
+@pytest.mark.parametrize("missing", [1, 2])
 async def test_a_later_event_waits_until_what_lies_between_is_read_from_the_log(
-    relay: Relay,
+    relay: Relay, missing: int
 ) -> None:
     reader = await subscribe(relay)
-    *_, last = await write("news", "news", "news")
+    *_, last = await write(*["news"] * missing, "news")
     relay.take([last])
     assert relay.look.is_set()
     assert reader.is_idle
     await relay.catch_up()
-    assert await read_numbers(reader) == [1, 2, 3]
+    assert await read_numbers(reader) == list(range(1, missing + 2))
 
 
 async def test_doorbells_in_the_wrong_order_are_put_right(relay: Relay) -> None:
@@ -340,7 +341,8 @@ async def test_a_look_that_fails_is_tried_again(
     running: Relay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     reader = await subscribe(running, "news")
-    read_head, failures = module.read_head, []
+    read_head = module.read_head
+    failures: list[int] = []
 
     async def fail_twice() -> EventId:
         if len(failures) < 2:
@@ -375,7 +377,7 @@ async def test_subscribers_and_publishers_at_work_lose_nothing(running: Relay) -
 # --- the channel layer -------------------------------------------------------------------
 
 
-class Carrier(InMemoryChannelLayer):  # type: ignore[misc]
+class Carrier(InMemoryChannelLayer):
     """A layer that is not the one of a lone process: its doorbells count."""
 
 
@@ -412,11 +414,13 @@ async def test_a_pulse_lists_the_node_and_shows_a_doorbell_that_was_missed(
 
 
 async def test_a_listener_that_ends_leaves_its_group(carried: Relay) -> None:
+    assert isinstance(carried.layer, Carrier)
+    groups = carried.layer.groups
     listening = asyncio.create_task(carried.listen())
-    await until(lambda: carried.layer.groups.get(module.GROUP))
+    await until(lambda: groups.get(module.GROUP))
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
-    assert not carried.layer.groups.get(module.GROUP)
+    assert not groups.get(module.GROUP)
 
 
 async def test_a_silent_layer_is_down_and_back_with_its_first_sound(

@@ -27,7 +27,7 @@ HERE = "127.0.0.1"
 class Refused(Exception):
     """The server answered with an error instead of the feed."""
 
-    def __init__(self, status: int, body: bytes, headers: Any = None) -> None:
+    def __init__(self, status: int, body: bytes | bytearray, headers: Any) -> None:
         super().__init__(f"{status} {body!r}")
         self.status = status
         self.headers = headers

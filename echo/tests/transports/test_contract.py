@@ -12,6 +12,7 @@ from echo.tests.transports.adapters import (
     TRANSPORTS,
     LongPoll,
     Refused,
+    ShortPoll,
     ask,
     next_of,
     take,
@@ -209,7 +210,7 @@ def test_silence_is_filled_and_moves_the_cursor(
     def cursor() -> str:
         return str(next_of(stream, "heartbeat")["last_event_id"])
 
-    if isinstance(stream, TRANSPORTS["shortpoll"]):
+    if isinstance(stream, ShortPoll):
         assert next_of(stream, "heartbeat")
         assert stream.status == 304
     else:

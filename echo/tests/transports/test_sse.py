@@ -1,6 +1,10 @@
 """What is true of the feed over Server-Sent Events alone."""
 
-from echo.tests.transports.adapters import EventStream, take_data
+import contextlib
+import socket
+
+from echo.tests.live import wait_until
+from echo.tests.transports.adapters import HERE, EventStream, ask, take_data
 from echo.tests.transports.conftest import FeedSite, Open
 
 
@@ -31,3 +35,18 @@ def test_a_reset_moves_the_cursor_and_hello_before_it_does_not(streams: Open) ->
     assert stream.cursor is None
     reset = stream.next()
     assert stream.cursor == reset["last_event_id"]
+
+
+def test_clients_who_leave_before_the_first_byte_leave_nothing_behind(
+    feed_site: FeedSite,
+) -> None:
+    for number in range(60):
+        with socket.create_connection((HERE, feed_site.live.port)) as client:
+            client.sendall(b"GET /feed/sse HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            client.settimeout(number % 6 / 1000 or None)
+            with contextlib.suppress(TimeoutError):
+                client.recv(1 if number % 6 else 0)
+    wait_until(
+        lambda: ask(feed_site.live, "/readyz").json()["connections"] == 0,
+        "every subscription to be gone",
+    )
