@@ -28,7 +28,7 @@ async def test_everybody_reads_what_four_processes_publish(
     start: Start, redis: Redis, database_url: str, size: Size, report: Report
 ) -> None:
     nodes = [start(s, database_url, REDIS_URL=redis.url) for s in ("daphne", "uvicorn")]
-    events = size(300, 5000)
+    events = size(150, 5000)
     data = [[f"{part}-{n}" for n in range(events)] for part in range(len(TOPICS))]
     published = {one for part in data for one in part}
     async with AsyncExitStack() as stack:

@@ -104,22 +104,23 @@ async def test_readers_notice_nothing_of_a_redis_that_goes_and_comes_back(
 
 
 async def test_a_site_whose_redis_is_down_at_start_runs_and_heals(
-    start: Start, redis: Redis, server: str, sqlite_url: str, report: Report
+    start: Start, redis: Redis, sqlite_url: str, report: Report
 ) -> None:
     redis.stop()
-    node = start(server, sqlite_url, REDIS_URL=redis.url)
+    nodes = [start(s, sqlite_url, REDIS_URL=redis.url) for s in ("daphne", "uvicorn")]
     numbers = count()
     async with AsyncExitStack() as stack:
-        publisher = stack.enter_context(Publisher(node))
-        readers = [await stack.enter_async_context(Reader([node]))]
-        await publish_over_http(node, next(numbers))
+        publisher = stack.enter_context(Publisher(nodes[0]))
+        readers = [await stack.enter_async_context(Reader([node])) for node in nodes]
+        await publish_over_http(nodes[0], next(numbers))
         await publish_for(1, publisher, readers, numbers)
-        await becomes([node], "degraded")
+        await becomes(nodes, "degraded")
         await asyncio.to_thread(redis.start)
-        await becomes([node], "ok")
+        await becomes(nodes, "ok")
         await publish_for(1, publisher, readers, numbers)
         published = range(next(numbers))
         figures = await settled(readers, published)
-    report(f"1 reader, {len(published)} events", figures)
-    assert readers[0].connects == 1
-    assert len(complaints(node)) == 1, node.log
+    report(f"2 readers, {len(published)} events", figures)
+    assert [reader.connects for reader in readers] == [1, 1]
+    for node in nodes:
+        assert len(complaints(node)) == 1, node.log
