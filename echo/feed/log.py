@@ -164,7 +164,7 @@ def advance_topics(added: Counter[str], latest: Mapping[str, int | None]) -> Non
 
 
 def renew_epoch(old: str) -> EventId:
-    """Begins a new life of the log, once for all the nodes that ask to end the old one."""
+    """Begins a new life of the log, once for all nodes that ask to end the old one."""
     Log.objects.filter(epoch=old).update(epoch=new_epoch())
     return head()
 
@@ -314,7 +314,7 @@ def prune_topic(name: str, now: datetime, limit: int) -> int:
             if index < excess or sent_at < horizon
         ]
         if numbers:
-            # Clocks differ, so a younger event may lie between: it goes along, and counts.
+            # Clocks differ: a younger event between them goes along, and counts.
             gone = EventRow.objects.filter(topic=name, number__lte=numbers[-1]).delete()
             topic.pruned_number = numbers[-1]
             topic.kept -= gone[0]
@@ -323,7 +323,7 @@ def prune_topic(name: str, now: datetime, limit: int) -> int:
 
 
 def retention(topic: Topic) -> tuple[int, int]:
-    """How old a topic's events may be in seconds, and how many; its own word or the site's."""
+    """How many seconds old a topic's events may be, and how many."""
     seconds, events = topic.retention_seconds, topic.retention_events
     return (
         settings.FEED_RETENTION_SECONDS if seconds is None else seconds,

@@ -151,7 +151,7 @@ class Subscription:
 
     @property
     def is_over(self) -> bool:
-        """True when ``bye`` has been handed out; what was still to come can be resumed."""
+        """True when ``bye`` has been handed out; what was to come can be resumed."""
         return self.bye is not None and not self.notices
 
     async def wait(self) -> None:
@@ -223,8 +223,8 @@ class Subscription:
     async def hello(self) -> Notice:
         """The first frame: who speaks, and where this stream begins.
 
-        Before a ``reset`` it names no cursor: a client cut off in between must ask again
-        from where it was, and be told.
+        Before a ``reset`` it names no cursor: a client cut off in between asks again
+        from where it was, and is told.
         """
         oldest = await self.relay.oldest(self.interest)
         return Notice(

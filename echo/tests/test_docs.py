@@ -1,4 +1,4 @@
-"""docs/protocol.md, read from top to bottom, is true: its examples print what it says."""
+"""docs/protocol.md is true: its examples, from top to bottom, print what it says."""
 
 import os
 import re
@@ -20,7 +20,7 @@ RUN = {
     "python": [sys.executable, "-c"],
     "js": ["node", "--input-type=module", "--eval"],
 }
-# What differs each time is marked with …, or is an id or a time; as `re.escape` writes it.
+# What differs each time, as `re.escape` writes it: marked with …, an id or a time.
 VARIES = {
     "…": ".+?",
     r"k3Zp9w1q\\-\d+": r"\\w{8}-\\d+",
@@ -75,7 +75,8 @@ def run_until_told(
 
 @pytest.mark.skipif(
     not shutil.which("node"),
-    reason="no Node.js: install it to run the examples (Debian: apt-get install nodejs)",
+    reason="no Node.js: install it to run the page's examples "
+    "(Debian: apt-get install nodejs)",
 )
 @pytest.mark.parametrize("server", COMMANDS)
 def test_the_examples_print_what_the_page_says(server: str, tmp_path: Path) -> None:

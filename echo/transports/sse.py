@@ -26,9 +26,9 @@ async def sse(request: HttpRequest) -> HttpResponseBase:
         subscription = await open_subscription(request)
     except FeedError as error:
         return JsonResponse(error_body(error.status, str(error)), status=error.status)
-    response = StreamingHttpResponse(
-        carry(subscription), content_type="text/event-stream"
-    )
+    stream = carry(subscription)
+    await anext(stream)  # a client may go before the response begins: see `carry`
+    response = StreamingHttpResponse(stream, content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"  # nginx would hold events back
     return response
@@ -53,8 +53,13 @@ async def open_subscription(request: HttpRequest) -> Subscription:
 
 
 async def carry(subscription: Subscription) -> AsyncIterator[bytes]:
-    """The stream's bytes, until the client has gone or has been told to go."""
+    """The stream's bytes, until the client has gone or has been told to go.
+
+    Nothing comes first: only a generator that has begun is closed by its event loop when
+    it is dropped unread, and leaves the relay.
+    """
     try:
+        yield b""
         yield b"retry: %d\n\n" % random.randint(*RETRY_MILLISECONDS)
         yield (await subscription.hello()).sse
         while not subscription.is_over:

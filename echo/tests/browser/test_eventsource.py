@@ -1,4 +1,4 @@
-"""A browser's own EventSource on the feed: through a restart nothing is lost or doubled."""
+"""A browser's own EventSource: through a restart nothing is lost or doubled."""
 
 from collections.abc import Iterator
 from pathlib import Path

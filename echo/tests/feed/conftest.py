@@ -1,4 +1,4 @@
-"""A log of its own for each test, and a relay that moves only when the test moves it."""
+"""A log for each test, and a relay that moves only when the test moves it."""
 
 from collections.abc import AsyncIterator
 

@@ -80,8 +80,8 @@ async def until(condition: Any) -> None:
 class Transcript:
     """What one reader was told, judged frame by frame.
 
-    Each event must be after the one before, and name as ``previous`` the last one that was
-    told of its topic: so a hole, a double or a swap fails at once.
+    Each event must be after the one before, and name as ``previous`` the last one of
+    its topic: so a hole, a double or a swap fails at once.
     """
 
     def __init__(self, cursor: EventId) -> None:
@@ -104,12 +104,10 @@ class Transcript:
     def take_event(self, event: Event) -> None:
         assert event.epoch == self.cursor.epoch
         assert event.number > self.cursor.number, f"{event.number} was told before"
-        expected = self.latest.get(event.topic)
-        if (
-            expected is None
-        ):  # the first of its topic: the one before was before we began
+        before = self.latest.get(event.topic)
+        if before is None:  # the first of its topic that this reader is told
             assert (event.previous or 0) <= self.began.number or self.resets
         else:
-            assert event.previous == expected
+            assert event.previous == before
         self.latest[event.topic] = event.number
         self.seen.append(event.number)

@@ -60,7 +60,7 @@ def in_threads(count: int, work: Callable[[int], object]) -> None:
         list(pool.map(run, range(count)))
 
 
-# --- numbers -----------------------------------------------------------------------------
+# --- numbers --------------------------------------------------------------------------
 
 
 def test_a_new_log_has_an_epoch_and_no_event() -> None:
@@ -141,7 +141,7 @@ def test_a_number_is_seen_only_when_all_before_it_are() -> None:
     assert list(rows) == ["slow", "fast"]
 
 
-# --- keys --------------------------------------------------------------------------------
+# --- keys -----------------------------------------------------------------------------
 
 
 def test_a_key_used_before_brings_the_first_event_back() -> None:
@@ -201,7 +201,7 @@ def test_a_key_that_publishers_race_for_makes_one_event() -> None:
     assert numbers(ALL) == [1, 2, 3, 4, 5]
 
 
-# --- where a reader begins ---------------------------------------------------------------
+# --- where a reader begins ------------------------------------------------------------
 
 
 def test_now_is_the_head_and_earliest_is_before_all_that_is_kept() -> None:
@@ -282,7 +282,7 @@ def test_earliest_is_never_expired(settings: Settings) -> None:
     assert numbers(NEWS, cursor.number) == [4, 5]
 
 
-# --- pages -------------------------------------------------------------------------------
+# --- pages ----------------------------------------------------------------------------
 
 
 def test_a_page_holds_what_is_wanted_in_order_and_says_how_far_it_goes() -> None:
@@ -337,7 +337,7 @@ def test_a_page_that_retention_has_overtaken_is_expired(
         log.page(NEWS, 1, 3)
 
 
-# --- retention ---------------------------------------------------------------------------
+# --- retention ------------------------------------------------------------------------
 
 
 def test_events_beyond_the_number_kept_go_oldest_first(
@@ -422,7 +422,7 @@ def test_a_pruned_topic_goes_on_with_its_chain(settings: Settings) -> None:
     assert (event.number, event.previous) == (3, 2)
 
 
-# --- lives of the log --------------------------------------------------------------------
+# --- lives of the log -----------------------------------------------------------------
 
 
 def test_a_wiped_log_begins_again_under_another_epoch() -> None:
@@ -449,7 +449,7 @@ def test_nodes_that_renew_the_epoch_together_renew_it_once() -> None:
     assert log.renew_epoch(old.epoch) == renewed
 
 
-# --- cost --------------------------------------------------------------------------------
+# --- cost -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 100])

@@ -82,7 +82,7 @@ async def test_coroutines_publish_too() -> None:
     assert [done.id.split("-")[1] for done in (one, *two)] == ["1", "2", "3"]
 
 
-# --- transactions ------------------------------------------------------------------------
+# --- transactions ---------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -135,11 +135,11 @@ async def test_nothing_goes_out_before_its_commit(running: Relay) -> None:
     assert len(await asyncio.wait_for(reader.next(), 5)) == 1
 
 
-# --- the doorbell ------------------------------------------------------------------------
+# --- the doorbell ---------------------------------------------------------------------
 
 
 class Carrier(InMemoryChannelLayer):
-    """Keeps what is rung; with ``broken``, fails as a layer does whose Redis is down."""
+    """Keeps what is rung; with ``broken``, fails like a layer whose Redis is down."""
 
     broken = False
 
@@ -157,7 +157,7 @@ class Carrier(InMemoryChannelLayer):
 def carrier(monkeypatch: pytest.MonkeyPatch) -> Iterator[Carrier]:
     """A channel layer that carries to other processes, and a doorbell to ring there."""
     carrier, bell = Carrier(), Doorbell()
-    # `echo.feed.publish` as an attribute is the function; the module is found by its name.
+    # As an attribute `echo.feed.publish` is the function, not the module.
     module = sys.modules["echo.feed.publish"]
     monkeypatch.setattr(module, "InMemoryChannelLayer", type(None))
     monkeypatch.setattr(module, "doorbell", bell)

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 query_in_thread = in_reader_thread(lambda query: list(query()))
 
 
-# --- the head ----------------------------------------------------------------------------
+# --- the head -------------------------------------------------------------------------
 
 
 async def test_an_event_after_the_head_goes_out_and_an_older_one_is_dropped(
@@ -103,7 +103,7 @@ async def test_a_gap_that_retention_has_eaten_resets_only_who_missed_something(
     assert await read_numbers(busy) == [11]
 
 
-# --- lives of the log --------------------------------------------------------------------
+# --- lives of the log -----------------------------------------------------------------
 
 
 def wipe() -> list[Any]:
@@ -178,7 +178,7 @@ async def test_a_log_that_changes_its_life_during_a_read_is_not_mixed_in(
     assert [told(frame)["reason"] for frame in await read(reader)] == ["epoch"]
 
 
-# --- readers -----------------------------------------------------------------------------
+# --- readers --------------------------------------------------------------------------
 
 
 async def test_readers_get_what_they_asked_for_and_may_have(relay: Relay) -> None:
@@ -246,7 +246,7 @@ async def test_what_is_remembered_is_bounded(
     assert relay.recent_bytes == sum(event.size for event in relay.recent) <= 1000
 
 
-# --- farewell ----------------------------------------------------------------------------
+# --- farewell -------------------------------------------------------------------------
 
 
 async def test_everybody_is_told_bye_with_return_times_spread_out(relay: Relay) -> None:
@@ -266,7 +266,7 @@ async def test_who_comes_during_the_farewell_is_told_too(relay: Relay) -> None:
     assert told((await late.next())[0])["code"] == CloseCode.SHUTDOWN
 
 
-# --- what it costs -----------------------------------------------------------------------
+# --- what it costs --------------------------------------------------------------------
 
 
 async def test_an_event_is_encoded_once_and_costs_no_database_and_no_task(
@@ -309,7 +309,7 @@ async def test_readers_who_were_away_for_a_moment_need_no_database(
     assert await read_numbers(back) == list(range(2, 11))
 
 
-# --- a relay at work ---------------------------------------------------------------------
+# --- a relay at work ------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -374,7 +374,7 @@ async def test_subscribers_and_publishers_at_work_lose_nothing(running: Relay) -
     assert transcript.seen == list(range(1, 41))
 
 
-# --- the channel layer -------------------------------------------------------------------
+# --- the channel layer ----------------------------------------------------------------
 
 
 class Carrier(InMemoryChannelLayer):

@@ -27,7 +27,7 @@ from echo.tests.feed.reading import (
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 
 
-# --- from past to live -------------------------------------------------------------------
+# --- from past to live ----------------------------------------------------------------
 
 
 async def test_a_reader_from_now_is_live_at_once(relay: Relay) -> None:
@@ -91,7 +91,7 @@ async def test_every_reader_is_handed_the_same_object(relay: Relay) -> None:
     assert all(len(got) == 1 and got[0] is event for got in frames)
 
 
-# --- any interleaving --------------------------------------------------------------------
+# --- any interleaving -----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ async def whole(interest: object, last: int) -> list[int]:
     return found
 
 
-# --- too slow, and back ------------------------------------------------------------------
+# --- too slow, and back ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bound", ["MAX_QUEUED_EVENTS", "MAX_QUEUED_BYTES"])
@@ -240,7 +240,7 @@ async def test_a_reader_of_a_quiet_topic_is_not_reset_with_the_others(
     assert [told(frame)["reason"] for frame in await read(busy)] == ["expired"]
 
 
-# --- notices -----------------------------------------------------------------------------
+# --- notices --------------------------------------------------------------------------
 
 
 async def waiting(reader: Subscription) -> asyncio.Task[Sequence[Frame]]:
@@ -349,7 +349,7 @@ async def test_a_subscription_ends_when_its_time_is_over(relay: Relay) -> None:
     assert told(next(iter(await reader.next())))["code"] == CloseCode.ASKED_TO_RECONNECT
 
 
-# --- the cursor --------------------------------------------------------------------------
+# --- the cursor -----------------------------------------------------------------------
 
 
 async def test_the_cursor_of_an_idle_reader_moves_with_the_log(relay: Relay) -> None:

@@ -1,4 +1,4 @@
-"""manage.py broadcast: from the shell to every running server, with Redis and without."""
+"""manage.py broadcast: from the shell to every server, with Redis and without."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def published() -> list[tuple[str, Any]]:
     return [(topic, json.loads(data)) for topic, data in rows]
 
 
-# --- one event ---------------------------------------------------------------------------
+# --- one event ------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
@@ -77,7 +77,7 @@ def test_what_cannot_be_published_is_refused(arguments: list[str], reason: str) 
     assert published() == []
 
 
-# --- standard input ----------------------------------------------------------------------
+# --- standard input -------------------------------------------------------------------
 
 
 @pytest.mark.django_db
@@ -113,7 +113,7 @@ def test_a_rate_spreads_the_lines_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(slept) == 3
 
 
-# --- as a process ------------------------------------------------------------------------
+# --- as a process ---------------------------------------------------------------------
 
 
 def run(site: LiveSite, *arguments: str, stdin: bytes = b"") -> Any:

@@ -186,7 +186,7 @@ class EventStream:
 
 
 class LongPoll:
-    """``/feed/poll?wait=…``: asked again and again, from the cursor of the last answer."""
+    """``/feed/poll?wait=…``: asked again and again, from the last answer's cursor."""
 
     wait: str | None = "1"
     hello = None

@@ -1,4 +1,4 @@
-"""A site with short times and low limits, its people and tokens, and streams that close."""
+"""A site with short times and low limits, its people, and streams that close."""
 
 import json
 import secrets
@@ -38,7 +38,8 @@ secret = token.renew_secret()
 token.save()
 first = publish("brief", 0)
 Topic.objects.update(retention_events=1)
-print(json.dumps({"people": people, "token": f"{token.pk}.{secret}", "first": first.id}))
+bearer = f"{token.pk}.{secret}"
+print(json.dumps({"people": people, "token": bearer, "first": first.id}))
 """
 
 
@@ -46,7 +47,7 @@ print(json.dumps({"people": people, "token": f"{token.pk}.{secret}", "first": fi
 class FeedSite:
     """A live site, and what a test needs to be somebody there.
 
-    ``first`` is the id of the first event of the topic ``brief``, which keeps one event.
+    ``first`` is the id of the first event of ``brief``, a topic that keeps one event.
     """
 
     live: LiveSite
@@ -105,7 +106,7 @@ def streams(feed_site: FeedSite) -> Iterator[Open]:
 
 @pytest.fixture(params=TRANSPORTS)
 def subscribe(request: pytest.FixtureRequest, streams: Open) -> Open:
-    """Opens a stream over each transport in turn: ``subscribe("news.*", since="now")``."""
+    """Opens a stream over each transport: ``subscribe("news.*", since="now")``."""
     kind = TRANSPORTS[request.param]
     return lambda *topics, **asked: streams(kind, *topics, **asked)
 

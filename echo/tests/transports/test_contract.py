@@ -1,4 +1,4 @@
-"""One contract for all four transports, on both servers: what is true of each of them."""
+"""One contract for all four transports, on both servers."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ from echo.tests.transports.conftest import (
 VALUES = [1, None, "小王子 \u2028 \r\n", {"a": [True, 1.5]}, "", "x" * 60_000]
 
 
-# --- delivers ----------------------------------------------------------------------------
+# --- delivers -------------------------------------------------------------------------
 
 
 def test_events_arrive_whole_and_in_order(
@@ -66,7 +66,7 @@ def test_an_event_that_another_process_commits_arrives_everywhere(
     assert [take_data(reader, 1) for reader in readers] == [["from the shell"]] * 4
 
 
-# --- filters -----------------------------------------------------------------------------
+# --- filters --------------------------------------------------------------------------
 
 
 def test_only_the_topics_asked_for_arrive(
@@ -95,7 +95,7 @@ def test_without_a_topic_it_is_news(feed_site: FeedSite, subscribe: Open) -> Non
     assert take_data(stream, 1) == ["yes"]
 
 
-# --- resumes -----------------------------------------------------------------------------
+# --- resumes --------------------------------------------------------------------------
 
 
 def test_a_reader_from_now_gets_nothing_older(
@@ -148,7 +148,7 @@ def test_a_long_replay_is_whole(
     assert take_data(stream, 1200) == list(range(1200))
 
 
-# --- says reset --------------------------------------------------------------------------
+# --- says reset -----------------------------------------------------------------------
 
 
 def test_an_id_of_another_epoch_is_reset_and_then_live(
@@ -173,7 +173,7 @@ def test_an_id_older_than_what_is_kept_is_reset_and_then_live(
 
 
 def check_reset(feed_site: FeedSite, stream: Any, topic: str, reason: str) -> None:
-    """The reset is the first that is told, and names the id where the stream goes on."""
+    """The reset is told first, and names the id where the stream goes on."""
     if stream.hello is not None:
         assert stream.hello["resumed"] is False
         assert "last_event_id" not in stream.hello
@@ -198,7 +198,7 @@ def expired(feed_site: FeedSite) -> str:
     return feed_site.first
 
 
-# --- keeps alive -------------------------------------------------------------------------
+# --- keeps alive ----------------------------------------------------------------------
 
 
 def test_silence_is_filled_and_moves_the_cursor(
@@ -217,7 +217,7 @@ def test_silence_is_filled_and_moves_the_cursor(
         wait_until(lambda: cursor() == elsewhere, "a heartbeat with the log's head")
 
 
-# --- refuses -----------------------------------------------------------------------------
+# --- refuses --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def refused(response: Any, status: int) -> str:
 NEWS = {"topic": "news", "data": "hello"}
 
 
-# --- by token ----------------------------------------------------------------------------
+# --- by token -------------------------------------------------------------------------
 
 
 def test_an_event_is_created_and_its_id_comes_back(bearer: str) -> None:
@@ -155,7 +155,7 @@ def test_the_last_use_is_remembered() -> None:
     assert began <= token.last_used_at <= timezone.now()
 
 
-# --- by session --------------------------------------------------------------------------
+# --- by session -----------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_nobody_is_refused() -> None:
     assert response["WWW-Authenticate"] == "Bearer"
 
 
-# --- what is taken -----------------------------------------------------------------------
+# --- what is taken --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
