@@ -77,6 +77,16 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
+@pytest.fixture
+def unwatched_url(request: pytest.FixtureRequest) -> str:
+    """PostgreSQL where there is one: without a doorbell it is looked at once a second.
+
+    SQLite is looked at every few milliseconds, which hides what a doorbell is worth.
+    """
+    name = "postgres_url" if POSTGRES_BINARIES else "sqlite_url"
+    return str(request.getfixturevalue(name))
+
+
 @pytest.fixture(params=["daphne", "uvicorn"])
 def server(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -13,13 +13,13 @@ from echo.tests.survival.reader import Reader, settled
 
 
 async def test_dropped_late_and_reordered_doorbells_cost_nothing_but_time(
-    start: Start, redis: Redis, sqlite_url: str, size: Size, report: Report
+    start: Start, redis: Redis, unwatched_url: str, size: Size, report: Report
 ) -> None:
     unreliable = {
         "REDIS_URL": redis.url,
         "DJANGO_SETTINGS_MODULE": "echo.tests.survival.settings_unreliable",
     }
-    nodes = [start(s, sqlite_url, **unreliable) for s in ("daphne", "uvicorn")]
+    nodes = [start(s, unwatched_url, **unreliable) for s in ("daphne", "uvicorn")]
     events = size(150, 5000)
     data = [[f"{part}-{n}" for n in range(events)] for part in range(4)]
     published = {one for part in data for one in part}
@@ -35,12 +35,12 @@ async def test_dropped_late_and_reordered_doorbells_cost_nothing_but_time(
 
 
 async def test_a_node_killed_between_commit_and_doorbell_has_published(
-    start: Start, redis: Redis, sqlite_url: str, report: Report
+    start: Start, redis: Redis, unwatched_url: str, report: Report
 ) -> None:
-    healthy = start("daphne", sqlite_url, REDIS_URL=redis.url)
+    healthy = start("daphne", unwatched_url, REDIS_URL=redis.url)
     doomed = start(
         "uvicorn",
-        sqlite_url,
+        unwatched_url,
         REDIS_URL=redis.url,
         DJANGO_SETTINGS_MODULE="echo.tests.survival.settings_deadly",
     )

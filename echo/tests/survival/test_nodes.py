@@ -27,10 +27,10 @@ def transports(count: int) -> list[str]:
 
 
 async def test_readers_of_a_killed_node_resume_on_another(
-    start: Start, redis: Redis, server: str, sqlite_url: str, report: Report
+    start: Start, redis: Redis, server: str, unwatched_url: str, report: Report
 ) -> None:
-    doomed = start(server, sqlite_url, REDIS_URL=redis.url)
-    other = start("uvicorn", sqlite_url, REDIS_URL=redis.url)
+    doomed = start(server, unwatched_url, REDIS_URL=redis.url)
+    other = start("uvicorn", unwatched_url, REDIS_URL=redis.url)
     async with AsyncExitStack() as stack:
         publisher = stack.enter_context(Publisher(other))
         readers = await open_all(
