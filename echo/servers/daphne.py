@@ -1,22 +1,12 @@
-"""Makes both servers faithful: what a WebSocket says goes over the wire as it was said.
-
-Daphne (``manage.py runserver``) gets another WebSocket protocol, built on the sans-I/O
-core of ``websockets``, which is uvicorn's core too: one set of rules under both servers.
-Daphne's own, on Autobahn, swallows empty messages, close codes and reasons, resets the
-connection on errors, refuses with 403 only, and buffers without bound for a client that
-does not read (daphne #170). What remains different is listed in docs/deploy.md.
-"""
+"""Daphne made faithful: another WebSocket protocol, backpressure, and a polite end."""
 
 import asyncio
 import atexit
-import codecs
-import logging
 import os
-import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
@@ -32,207 +22,25 @@ from twisted.internet import defer, reactor
 from twisted.internet.protocol import Protocol
 from twisted.web.http import RESPONSES
 from websockets.datastructures import Headers
-from websockets.exceptions import PayloadTooBig, ProtocolError
-from websockets.frames import Frame, Opcode, apply_mask
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import Protocol as WebSocketCore
 from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from echo.protocol import CloseCode, reason_phrase
+from echo.servers.core import (
+    CLOSE_TIMEOUT_SECONDS,
+    MAX_UNREAD_BYTES,
+    MAX_UNREAD_MESSAGES,
+    SHUTDOWN_SECONDS,
+    PatientCore,
+)
 
-# How long a peer may take to answer a close frame, or to stop sending after one.
-CLOSE_TIMEOUT_SECONDS = 10.0
 # How long a shutdown waits for HTTP requests that are being answered.
 ANSWER_SECONDS = 0.5
-# How long a shutdown waits for its close frames to be answered.
-SHUTDOWN_SECONDS = 2.0
-# A connection whose application has this much still to read is not read from.
-MAX_UNREAD_MESSAGES = 64
-MAX_UNREAD_BYTES = 64 * 1024
 
 # Twisted's table ends at 2006: it would answer "426 Unknown Status".
 for status in HTTPStatus:
     RESPONSES.setdefault(status.value, status.phrase.encode())
-
-
-OPCODES = {opcode.value: opcode for opcode in Opcode}
-# Where the payload starts, after the masking key, by the seven bits of the length.
-PAYLOAD_STARTS = {126: 8, 127: 14}
-FAILURES: dict[type[Exception], CloseCode] = {
-    ProtocolError: CloseCode.PROTOCOL_ERROR,
-    UnicodeDecodeError: CloseCode.INVALID_DATA,
-    PayloadTooBig: CloseCode.MESSAGE_TOO_BIG,
-}
-
-
-def judge_head(first: int, second: int) -> Opcode:
-    """The opcode of a client's frame with these two bytes; ProtocolError for a wrong one."""
-    opcode = OPCODES.get(first & 0x0F)
-    if opcode is None:
-        raise ProtocolError("invalid opcode")
-    if first & 0x70:
-        raise ProtocolError("reserved bits must be 0")
-    if not second & 0x80:
-        raise ProtocolError("incorrect masking")
-    if opcode >= Opcode.CLOSE:
-        if second & 0x7F > 125:
-            raise ProtocolError("control frame too long")
-        if not first & 0x80:
-            raise ProtocolError("fragmented control frame")
-    return opcode
-
-
-def extended_length(field: bytes | bytearray) -> int:
-    """The length in its 16 or 64 bits; ProtocolError unless fewer would not do."""
-    length = int.from_bytes(field, "big")
-    if length < (126 if len(field) == 2 else 65536):
-        raise ProtocolError("length not in its shortest form")
-    if length >> 63:
-        raise ProtocolError("length with its highest bit set")
-    return length
-
-
-class FaithfulFrames(WebSocketCore):
-    """Reads and writes a server's frames; one that is wrong fails by its head.
-
-    ``websockets`` takes a length that is not in its shortest form, and waits for the
-    payload of a frame that cannot be right. Reading the fields where they lie, in one
-    buffer, is faster too: docs/benchmarks.md has the figures.
-    """
-
-    def parse(self) -> Generator[None]:
-        try:
-            while True:
-                self.recv_frame((yield from self.read_frame()))
-        except tuple(FAILURES) as error:
-            self.fail_for(error)
-        yield
-
-    def fail_for(self, error: Exception) -> None:
-        """Fails the connection with the close code of the error."""
-        self.fail(FAILURES[type(error)], str(error))
-        self.parser_exc = error
-
-    def read_frame(self) -> Generator[None, None, Frame]:
-        """The next frame, unmasked."""
-        buffer = self.reader.buffer
-        while len(buffer) < 2:
-            yield
-        opcode = judge_head(buffer[0], buffer[1])
-        length = buffer[1] & 0x7F
-        start = PAYLOAD_STARTS.get(length, 6)
-        while len(buffer) < start:
-            yield
-        if start > 6:
-            length = extended_length(buffer[2 : start - 4])
-        if self.max_message_size is not None:
-            room = self.max_message_size - (self.current_size or 0)
-            if length > room:
-                raise PayloadTooBig(length, room, self.current_size)
-        end = start + length
-        while len(buffer) < end:
-            yield
-        payload = apply_mask(buffer[start:end], buffer[start - 4 : start])
-        fin = buffer[0] > 0x7F
-        del buffer[:end]
-        return Frame(opcode, payload, fin)
-
-    def send_frame(self, frame: Frame) -> None:
-        length = len(frame.data)
-        head = frame.opcode | 0x80 * frame.fin
-        if length < 126:
-            packed = struct.pack("!BB", head, length)
-        elif length < 65536:
-            packed = struct.pack("!BBH", head, 126, length)
-        else:
-            packed = struct.pack("!BBQ", head, 127, length)
-        self.writes.append(packed + frame.data)
-
-
-class FaithfulCore(ServerProtocol, FaithfulFrames):
-    """The sans-I/O core with three departures from ``websockets``.
-
-    RFC 6455 section 5.4 lets control frames stand inside a fragmented message, so a close
-    there is a close, not a protocol error. Text is checked frame by frame, so that invalid
-    UTF-8 fails the connection as soon as it is seen (section 8.1). And no extension is
-    negotiated: compression costs each connection 64 KB and more, for which an echo of what
-    was sent has no use (gorilla's default too).
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options | {"extensions": None})
-        self.text: codecs.IncrementalDecoder | None = None
-
-    def recv_frame(self, frame: Frame) -> None:
-        opcode = frame.opcode
-        if opcode is Opcode.CLOSE:
-            self.current_size = None
-        elif opcode is Opcode.CONT and self.text:
-            self.text.decode(frame.data, frame.fin)
-        elif opcode is Opcode.TEXT and frame.fin:
-            frame.data.decode()
-        elif opcode is Opcode.TEXT:
-            self.text = codecs.getincrementaldecoder("utf-8")()
-            self.text.decode(frame.data)
-        elif opcode is Opcode.BINARY:
-            self.text = None
-        super().recv_frame(frame)
-
-
-class PatientCore(FaithfulCore):
-    """Ends a conversation only when the application is done with what came before.
-
-    Otherwise a close or an error that arrives together with messages would overtake their
-    echoes.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.application_waits = False
-        self.held: Frame | Exception | None = None
-
-    def recv_frame(self, frame: Frame) -> None:
-        if frame.opcode is not Opcode.CLOSE:
-            super().recv_frame(frame)
-            if frame.fin and frame.opcode < Opcode.CLOSE:  # a message is whole
-                self.application_waits = False
-        elif not self.holds(frame):
-            super().recv_frame(frame)
-
-    def fail_for(self, error: Exception) -> None:
-        if not self.holds(error):
-            super().fail_for(error)
-
-    def send_close(self, code: int | None = None, reason: str = "") -> None:
-        super().send_close(code, reason)
-        self.take_held()
-
-    def holds(self, ending: Frame | Exception) -> bool:
-        """Keeps the ending for ``take_held`` while the application is busy."""
-        if self.state is not State.OPEN or self.application_waits:
-            return False
-        self.held = ending
-        self.parser = self.ignore()
-        next(self.parser)
-        return True
-
-    def ignore(self) -> Generator[None]:
-        """Whatever follows a close frame is discarded (RFC 6455 section 1.4)."""
-        while True:
-            self.reader.discard()
-            yield
-
-    def take_held(self) -> None:
-        """Takes the held close or error as if it had arrived now."""
-        ending, self.held = self.held, None
-        try:
-            if isinstance(ending, Frame):
-                super().recv_frame(ending)
-            elif ending:
-                raise ending
-        except tuple(FAILURES) as error:
-            super().fail_for(error)
 
 
 class Drain:
@@ -743,182 +551,3 @@ class DaphneCommand(CommandLineInterface):
             websocket_max_message_size=settings.ECHO_MAX_MESSAGE_BYTES,
             websocket_connect_timeout=20,  # longer than the longest `hang`
         )
-
-
-class FaithfulMethods:
-    """The methods that uvicorn's WebSocket protocol gets in the place of its own."""
-
-    conn: PatientCore
-    queue: asyncio.Queue[dict[str, Any]]
-    transport: asyncio.Transport
-    writable: asyncio.Event
-    handle_events: Callable[[], None]
-    stock_send: Callable[[Any], Awaitable[None]]
-    stock_shutdown: Callable[[], None]
-    stock_send_500_response: Callable[[], None]
-    stop_keepalive: Callable[[], None]
-    handshake_complete: bool
-    disconnected: bool
-    read_paused: bool
-    close_sent: bool
-    close_timer: asyncio.TimerHandle | None
-    frames: list[bytes]
-    curr_msg_data_type: str
-    unread_bytes = 0
-    failed = False
-
-    async def receive(self) -> dict[str, Any]:
-        """Asking for the next event says that the last one is dealt with."""
-        queue = self.queue
-        if queue.empty():
-            self.conn.application_waits = True
-            if self.conn.held is not None:
-                self.conn.take_held()
-                self.handle_ending()
-        event = await queue.get()
-        if queue.empty():
-            self.unread_bytes = 0
-            if self.read_paused:
-                self.read_paused = False
-                self.transport.resume_reading()
-        return event
-
-    def send_receive_event_to_app(self) -> None:
-        """Queues a message, and reads on while few wait: uvicorn pauses for each one."""
-        payload, self.frames = b"".join(self.frames), []
-        if self.close_sent:
-            return
-        if self.curr_msg_data_type == "text":  # the core has seen that it is UTF-8
-            self.queue.put_nowait(
-                {"type": "websocket.receive", "text": payload.decode()}
-            )
-        else:
-            self.queue.put_nowait({"type": "websocket.receive", "bytes": payload})
-        self.unread_bytes += len(payload)
-        too_much = (
-            self.unread_bytes >= MAX_UNREAD_BYTES
-            or self.queue.qsize() >= MAX_UNREAD_MESSAGES
-        )
-        if too_much and not self.read_paused:
-            self.read_paused = True
-            self.transport.pause_reading()
-
-    async def send(self, message: dict[str, Any]) -> None:
-        """Messages go straight to the core; uvicorn's own does the rest."""
-        if message["type"] != "websocket.send" or self.conn.state is not State.OPEN:
-            if not self.close_sent or self.disconnected:  # else it comes too late
-                await self.stock_send(message)
-                self.handle_ending()
-            return
-        if not self.writable.is_set():
-            await self.writable.wait()
-            if self.conn.state is not State.OPEN:
-                return
-        if (data := message.get("bytes")) is not None:
-            self.conn.send_binary(data)
-        else:
-            self.conn.send_text(message["text"].encode())
-        self.transport.write(b"".join(self.conn.data_to_send()))
-
-    def shutdown(self) -> None:
-        """Closes 1012, and waits for the answer, which would else meet a TCP reset."""
-        if self.close_sent or not self.handshake_complete:
-            self.stock_shutdown()
-            return
-        self.close_with(CloseCode.SERVICE_RESTART)
-
-    def send_500_response(self) -> None:
-        """What uvicorn does for an application that failed; an open connection gets 1011."""
-        if self.conn.state is State.OPEN:
-            self.close_with(CloseCode.INTERNAL_ERROR)
-        else:
-            self.stock_send_500_response()
-
-    def close_with(self, code: CloseCode) -> None:
-        """Closes, and gives the client a moment to answer."""
-        self.stop_keepalive()
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
-        self.conn.send_close(code)
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
-        self.close_timer = asyncio.get_running_loop().call_later(
-            SHUTDOWN_SECONDS, self.transport.abort
-        )
-        self.read_paused = False
-        self.transport.resume_reading()
-        self.handle_ending()
-
-    def handle_ending(self) -> None:
-        """What the core had held back and has now taken."""
-        if self.conn.parser_exc is not None:
-            self.handle_parser_exception()
-        else:
-            self.handle_events()
-
-    def handle_parser_exception(self) -> None:
-        """Fails the connection, and then reads on until the client has seen the reason.
-
-        uvicorn closes at once, and data on its way here makes that a TCP reset.
-        """
-        if self.failed:
-            return
-        self.failed = True
-        if not self.close_sent:
-            close = self.conn.close_sent
-            code = close.code if close else CloseCode.INTERNAL_ERROR
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
-            self.close_sent = True
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        if not self.transport.can_write_eof():  # TLS has no half-close
-            self.transport.close()
-            return
-        self.transport.write_eof()
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
-        if self.close_timer is None:
-            self.close_timer = asyncio.get_running_loop().call_later(
-                CLOSE_TIMEOUT_SECONDS, self.transport.abort
-            )
-
-    def pause_writing(self) -> None:
-        """A client that does not take what it is sent is not read from: pings cost too."""
-        self.writable.clear()
-        self.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self.writable.set()
-        if not self.read_paused:
-            self.transport.resume_reading()
-
-
-def make_uvicorn_faithful() -> None:
-    """Gives uvicorn's WebSocket protocol the same core, whatever options it started with.
-
-    uvicorn imports the application before it listens, and has no setting for any of this:
-    the names that it looks up for each connection are the seam. The contract tests hold it
-    against a new version.
-    """
-    from uvicorn.protocols.websockets import websockets_sansio_impl as uvicorn
-
-    def core(*, max_size: int, **options: Any) -> PatientCore:
-        return PatientCore(max_size=settings.ECHO_MAX_MESSAGE_BYTES, **options)
-
-    uvicorn.ServerProtocol = core  # type: ignore[misc, assignment]
-    protocol: Any = uvicorn.WebSocketsSansIOProtocol
-    for name in ("send", "shutdown", "send_500_response"):
-        setattr(protocol, f"stock_{name}", getattr(protocol, name))
-    for name, value in vars(FaithfulMethods).items():
-        if not name.startswith("__"):
-            setattr(protocol, name, value)
-    # uvicorn takes a refusal with a status of its own for no answer, and logs an error.
-    logging.getLogger("uvicorn.error").addFilter(
-        lambda record: (
-            record.msg != "ASGI callable returned without completing handshake."
-        )
-    )
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wsdemo.settings")
-    DaphneCommand.entrypoint()

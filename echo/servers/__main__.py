@@ -1,0 +1,8 @@
+"""``python -m echo.servers``: ``daphne``'s command line, with the faithful server."""
+
+import os
+
+from echo.servers import DaphneCommand
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wsdemo.settings")
+DaphneCommand.entrypoint()

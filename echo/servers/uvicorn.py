@@ -1,0 +1,192 @@
+"""uvicorn made faithful: the same core, and an orderly end of every connection."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.conf import settings
+from websockets.protocol import State
+
+from echo.protocol import CloseCode
+from echo.servers.core import (
+    CLOSE_TIMEOUT_SECONDS,
+    MAX_UNREAD_BYTES,
+    MAX_UNREAD_MESSAGES,
+    SHUTDOWN_SECONDS,
+    PatientCore,
+)
+
+
+class FaithfulMethods:
+    """The methods that uvicorn's WebSocket protocol gets in the place of its own."""
+
+    conn: PatientCore
+    queue: asyncio.Queue[dict[str, Any]]
+    transport: asyncio.Transport
+    writable: asyncio.Event
+    handle_events: Callable[[], None]
+    stock_send: Callable[[Any], Awaitable[None]]
+    stock_shutdown: Callable[[], None]
+    stock_send_500_response: Callable[[], None]
+    stop_keepalive: Callable[[], None]
+    handshake_complete: bool
+    disconnected: bool
+    read_paused: bool
+    close_sent: bool
+    close_timer: asyncio.TimerHandle | None
+    frames: list[bytes]
+    curr_msg_data_type: str
+    unread_bytes = 0
+    failed = False
+
+    async def receive(self) -> dict[str, Any]:
+        """Asking for the next event says that the last one is dealt with."""
+        queue = self.queue
+        if queue.empty():
+            self.conn.application_waits = True
+            if self.conn.held is not None:
+                self.conn.take_held()
+                self.handle_ending()
+        event = await queue.get()
+        if queue.empty():
+            self.unread_bytes = 0
+            if self.read_paused:
+                self.read_paused = False
+                self.transport.resume_reading()
+        return event
+
+    def send_receive_event_to_app(self) -> None:
+        """Queues a message, and reads on while few wait: uvicorn pauses for each one."""
+        payload, self.frames = b"".join(self.frames), []
+        if self.close_sent:
+            return
+        if self.curr_msg_data_type == "text":  # the core has seen that it is UTF-8
+            self.queue.put_nowait(
+                {"type": "websocket.receive", "text": payload.decode()}
+            )
+        else:
+            self.queue.put_nowait({"type": "websocket.receive", "bytes": payload})
+        self.unread_bytes += len(payload)
+        too_much = (
+            self.unread_bytes >= MAX_UNREAD_BYTES
+            or self.queue.qsize() >= MAX_UNREAD_MESSAGES
+        )
+        if too_much and not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Messages go straight to the core; uvicorn's own does the rest."""
+        if message["type"] != "websocket.send" or self.conn.state is not State.OPEN:
+            if not self.close_sent or self.disconnected:  # else it comes too late
+                await self.stock_send(message)
+                self.handle_ending()
+            return
+        if not self.writable.is_set():
+            await self.writable.wait()
+            if self.conn.state is not State.OPEN:
+                return
+        if (data := message.get("bytes")) is not None:
+            self.conn.send_binary(data)
+        else:
+            self.conn.send_text(message["text"].encode())
+        self.transport.write(b"".join(self.conn.data_to_send()))
+
+    def shutdown(self) -> None:
+        """Closes 1012, and waits for the answer, which would else meet a TCP reset."""
+        if self.close_sent or not self.handshake_complete:
+            self.stock_shutdown()
+            return
+        self.close_with(CloseCode.SERVICE_RESTART)
+
+    def send_500_response(self) -> None:
+        """What uvicorn does for an application that failed; an open connection gets 1011."""
+        if self.conn.state is State.OPEN:
+            self.close_with(CloseCode.INTERNAL_ERROR)
+        else:
+            self.stock_send_500_response()
+
+    def close_with(self, code: CloseCode) -> None:
+        """Closes, and gives the client a moment to answer."""
+        self.stop_keepalive()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
+        self.conn.send_close(code)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.close_timer = asyncio.get_running_loop().call_later(
+            SHUTDOWN_SECONDS, self.transport.abort
+        )
+        self.read_paused = False
+        self.transport.resume_reading()
+        self.handle_ending()
+
+    def handle_ending(self) -> None:
+        """What the core had held back and has now taken."""
+        if self.conn.parser_exc is not None:
+            self.handle_parser_exception()
+        else:
+            self.handle_events()
+
+    def handle_parser_exception(self) -> None:
+        """Fails the connection, and then reads on until the client has seen the reason.
+
+        uvicorn closes at once, and data on its way here makes that a TCP reset.
+        """
+        if self.failed:
+            return
+        self.failed = True
+        if not self.close_sent:
+            close = self.conn.close_sent
+            code = close.code if close else CloseCode.INTERNAL_ERROR
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
+            self.close_sent = True
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        if not self.transport.can_write_eof():  # TLS has no half-close
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        if self.close_timer is None:
+            self.close_timer = asyncio.get_running_loop().call_later(
+                CLOSE_TIMEOUT_SECONDS, self.transport.abort
+            )
+
+    def pause_writing(self) -> None:
+        """A client that does not take what it is sent is not read from: pings cost too."""
+        self.writable.clear()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+        if not self.read_paused:
+            self.transport.resume_reading()
+
+
+def make_uvicorn_faithful() -> None:
+    """Gives uvicorn's WebSocket protocol the same core, whatever options it started with.
+
+    uvicorn imports the application before it listens, and has no setting for any of this:
+    the names that it looks up for each connection are the seam. The contract tests hold it
+    against a new version.
+    """
+    from uvicorn.protocols.websockets import websockets_sansio_impl as uvicorn
+
+    def core(*, max_size: int, **options: Any) -> PatientCore:
+        return PatientCore(max_size=settings.ECHO_MAX_MESSAGE_BYTES, **options)
+
+    uvicorn.ServerProtocol = core  # type: ignore[misc, assignment]
+    protocol: Any = uvicorn.WebSocketsSansIOProtocol
+    for name in ("send", "shutdown", "send_500_response"):
+        setattr(protocol, f"stock_{name}", getattr(protocol, name))
+    for name, value in vars(FaithfulMethods).items():
+        if not name.startswith("__"):
+            setattr(protocol, name, value)
+    # uvicorn takes a refusal with a status of its own for no answer, and logs an error.
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: (
+            record.msg != "ASGI callable returned without completing handshake."
+        )
+    )
