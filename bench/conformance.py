@@ -95,7 +95,7 @@ def judge(name: str, group: str) -> dict[str, str]:
     directory = REPORTS / f"{name}-{group}".replace(", ", "-")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    with running(name, **environment) as server:
+    with running(name, None, **environment) as server:
         specification = directory / "fuzzingclient.json"
         target = {"agent": name, "url": f"ws://127.0.0.1:{server.port}/echo"}
         specification.write_text(

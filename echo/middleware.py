@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import async_only_middleware
 
-from echo.views.answers import error
+from echo.answers import error
 
 View = Callable[[HttpRequest], Awaitable[HttpResponse]]
 

@@ -159,6 +159,9 @@ class Token(models.Model):
         return secret
 
     def accepts(self, secret: str) -> bool:
+        """True for the secret of an active token, whose owner, if any, is active too."""
+        if self.owner is not None and not self.owner.is_active:
+            return False
         return self.is_active and constant_time_compare(
             self.secret_hash, hash_secret(secret)
         )

@@ -141,6 +141,9 @@ SQLITE_OPTIONS = {
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     DATABASE["OPTIONS"] = SQLITE_OPTIONS
     Path(DATABASE["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+else:
+    # Each node looks at the log once a second: a connection for each look would cost more.
+    DATABASE |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
 DATABASES = {"default": DATABASE}
 
 if REDIS_URL:

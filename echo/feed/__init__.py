@@ -3,6 +3,7 @@
 from echo.feed.access import Interest, Reader
 from echo.feed.census import Question
 from echo.feed.event import Event, Frame, Notice
+from echo.feed.log import renew_log
 from echo.feed.poll import polled
 from echo.feed.publish import Published, apublish, apublish_many, publish, publish_many
 from echo.feed.relay import Relay, get_relay, subscribe
@@ -25,5 +26,6 @@ __all__ = [
     "polled",
     "publish",
     "publish_many",
+    "renew_log",
     "subscribe",
 ]

@@ -169,6 +169,11 @@ def renew_epoch(old: str) -> EventId:
     return head()
 
 
+def renew_log() -> EventId:
+    """Begins a new life of the log, for an operator who has restored a backup of it."""
+    return renew_epoch(head().epoch)
+
+
 # --- reading ---------------------------------------------------------------------------
 
 

@@ -50,8 +50,9 @@ PRUNE_SECONDS = 2.0
 # What the relay remembers, so that readers who were away for a moment need no database.
 RECENT_EVENTS = 2000
 RECENT_BYTES = 4 * 1024 * 1024
-# Topics whose readers are remembered; beyond it they are found again.
-REMEMBERED_TOPICS = 10_000
+# Topics whose readers are remembered; beyond it they are found again. Every connect looks
+# at each of them.
+REMEMBERED_TOPICS = 1000
 REMEMBERED_INTERESTS = 1000
 # Failures no further apart than this are one row, which is warned of once.
 QUIET_SECONDS = 30.0
@@ -161,6 +162,8 @@ class Relay:
         Raises FeedError for a ``since`` that is no id, TooMany at a limit.
         """
         self.refuse_too_many(connection.address)
+        if not self.subscriptions:
+            self.look.set()  # with nobody to tell, it may be a second since the last look
         cursor, notice = await self.judge(interest, since)
         subscription = Subscription(self, interest, connection, heartbeat_seconds)
         if since == "now":

@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.views.decorators.http import require_GET
 
+from echo.answers import error
 from echo.feed import Connection, Frame, Subscription, polled, subscribe
-from echo.protocol import FeedError, FeedQuery, error_body
+from echo.protocol import FeedError, FeedQuery
 
 
 @require_GET
@@ -17,8 +18,8 @@ async def longpoll(request: HttpRequest) -> HttpResponseBase:
     try:
         query = FeedQuery.parse(request.META["QUERY_STRING"])
         subscription = await open_subscription(request, query)
-    except FeedError as error:
-        return JsonResponse(error_body(error.status, str(error)), status=error.status)
+    except FeedError as refusal:
+        return error(refusal.status, str(refusal))
     try:
         frames = await carry(subscription, query.wait_seconds)
         response = polled(frames, subscription)

@@ -4,12 +4,12 @@ from django.http import (
     HttpRequest,
     HttpResponseBase,
     HttpResponseNotModified,
-    JsonResponse,
 )
 from django.views.decorators.http import require_GET
 
+from echo.answers import error
 from echo.feed import Connection, Subscription, polled, subscribe
-from echo.protocol import EVENT_ID, FeedError, FeedQuery, error_body
+from echo.protocol import EVENT_ID, FeedError, FeedQuery
 
 
 @require_GET
@@ -21,8 +21,8 @@ async def shortpoll(request: HttpRequest) -> HttpResponseBase:
     try:
         query = FeedQuery.parse(request.META["QUERY_STRING"], if_silent=known)
         subscription = await open_subscription(request, query)
-    except FeedError as error:
-        return JsonResponse(error_body(error.status, str(error)), status=error.status)
+    except FeedError as refusal:
+        return error(refusal.status, str(refusal))
     try:
         frames = await subscription.ready()
         if known and query.since == known and not frames:

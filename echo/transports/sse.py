@@ -7,13 +7,13 @@ from django.conf import settings
 from django.http import (
     HttpRequest,
     HttpResponseBase,
-    JsonResponse,
     StreamingHttpResponse,
 )
 from django.views.decorators.http import require_GET
 
+from echo.answers import error
 from echo.feed import Connection, Subscription, subscribe
-from echo.protocol import FeedError, FeedQuery, error_body
+from echo.protocol import FeedError, FeedQuery
 
 # What an EventSource waits before it reconnects, when it has been told nothing else.
 RETRY_MILLISECONDS = (500, 2000)
@@ -24,8 +24,8 @@ async def sse(request: HttpRequest) -> HttpResponseBase:
     """An event stream that begins after ``Last-Event-ID`` or ``since``."""
     try:
         subscription = await open_subscription(request)
-    except FeedError as error:
-        return JsonResponse(error_body(error.status, str(error)), status=error.status)
+    except FeedError as refusal:
+        return error(refusal.status, str(refusal))
     stream = carry(subscription)
     await anext(stream)  # a client may go before the response begins: see `carry`
     response = StreamingHttpResponse(stream, content_type="text/event-stream")

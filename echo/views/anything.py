@@ -14,8 +14,8 @@ from django.utils.datastructures import MultiValueDict
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
+from echo.answers import Json, error
 from echo.protocol import redacted
-from echo.views.answers import Json, error
 
 # go-httpbin's default too. Far under DATA_UPLOAD_MAX_MEMORY_SIZE, so that this is the one
 # limit a visitor can meet.

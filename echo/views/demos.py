@@ -5,7 +5,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from google.protobuf import descriptor_pb2, message_factory, text_format
 
-from echo.views.answers import Json
+from echo.answers import Json
 
 # What /someProtoBuf sends. The .proto source that a reader compiles:
 #

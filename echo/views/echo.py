@@ -10,9 +10,9 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from echo.answers import Json, error
 from echo.knobs import KnobError, Knobs
 from echo.protocol import error_body
-from echo.views.answers import Json, error
 
 
 @require_safe

@@ -6,8 +6,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from echo.answers import Json
 from echo.feed import get_relay
-from echo.views.answers import Json
 
 
 @require_safe

@@ -16,6 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from echo import feed
+from echo.answers import Json, error
 from echo.models import Event, Token
 from echo.protocol import (
     MAX_PUBLISHED_AT_ONCE,
@@ -25,7 +26,6 @@ from echo.protocol import (
     TooMany,
     matches,
 )
-from echo.views.answers import Json, error
 
 REMEMBERED_PUBLISHERS = 10_000
 

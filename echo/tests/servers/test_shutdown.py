@@ -133,10 +133,13 @@ def test_a_changed_file_restarts_the_reloading_server(reloading: LiveSite) -> No
 
 @pytest.mark.parametrize("option", ["--nostatic", "--insecure", "--ipv6"])
 def test_runserver_keeps_its_options(tmp_path: Path, option: str) -> None:
-    site = LiveSite("daphne", tmp_path, (option,))
     host = "::1" if option == "--ipv6" else "127.0.0.1"
-    site.answers = lambda: "Quit the server" in site.log and listens(host, site.port)
-    with site:
+
+    class Site(LiveSite):
+        def answers(self) -> bool:
+            return "Quit the server" in self.log and listens(host, self.port)
+
+    with Site("daphne", tmp_path, (option,)) as site:
         url = f"http://[::1]:{site.port}" if option == "--ipv6" else site.url
         assert httpx.get(f"{url}/echo").status_code == 426
 
