@@ -13,7 +13,7 @@ import random
 import secrets
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -31,6 +31,7 @@ from echo.feed.census import Question, answer, merge
 from echo.feed.event import Event, Notice
 from echo.feed.farewell import before_shutdown
 from echo.feed.log import Page
+from echo.feed.recent import Recent
 from echo.feed.subscription import Connection, State, Subscription
 from echo.protocol import CloseCode, EventId, FeedQuery, TooMany
 
@@ -47,9 +48,6 @@ LAYER_SILENCE_SECONDS = 3.5
 CENSUS_SECONDS = 1.0
 NODE_GONE_SECONDS = 5.0
 PRUNE_SECONDS = 2.0
-# What the relay remembers, so that readers who were away for a moment need no database.
-RECENT_EVENTS = 2000
-RECENT_BYTES = 4 * 1024 * 1024
 # Topics whose readers are remembered; beyond it they are found again. Every connect looks
 # at each of them.
 REMEMBERED_TOPICS = 1000
@@ -95,8 +93,7 @@ class Relay:
         self.addresses: Counter[str] = Counter()
         self.oldest_known: dict[Interest, tuple[float, EventId]] = {}
         self.readers_of: dict[str, dict[str, Subscription]] = {}
-        self.recent: deque[Event] = deque()
-        self.recent_bytes = 0
+        self.recent = Recent()
         self.layer = get_channel_layer()
         self.layer_carries = not isinstance(self.layer, InMemoryChannelLayer)
         self.layer_heard_at = 0.0
@@ -241,7 +238,7 @@ class Relay:
     def fan_out(self, event: Event) -> None:
         """Offers the next event to everybody who reads its topic: no I/O, no copy."""
         self.head = event.id
-        self.remember(event)
+        self.recent.append(event)
         subscriptions = self.readers_of.get(event.topic)
         if subscriptions is None:
             subscriptions = self.find_readers(event.topic)
@@ -264,32 +261,20 @@ class Relay:
         self.readers_of[topic] = found
         return found
 
-    def remember(self, event: Event) -> None:
-        self.recent.append(event)
-        self.recent_bytes += event.size
-        while len(self.recent) > RECENT_EVENTS or self.recent_bytes > RECENT_BYTES:
-            self.recent_bytes -= self.recent.popleft().size
-
     def remembers(self, cursor: EventId) -> bool:
         """True when every event after the cursor is in memory."""
         return (
-            bool(self.recent)
-            and cursor.epoch == self.head.epoch
-            and self.recent[0].number - 1 <= cursor.number <= self.head.number
+            cursor.epoch == self.head.epoch
+            and cursor.number <= self.head.number
+            and self.recent.reaches_back_to(cursor.number)
         )
 
     async def page(self, interest: Interest, after: int, up_to: int) -> Page:
         """What an interest is told of between two numbers, from memory when it can be."""
-        if not self.remembers(EventId(self.head.epoch, after)):
-            return await read_page(interest, after, up_to)
-        wanted = [
-            event
-            for event in self.recent
-            if after < event.number <= up_to and interest.matches(event.topic)
-        ]
-        if len(wanted) <= log.PAGE_EVENTS:
-            return Page(wanted, up_to)
-        return Page(wanted[: log.PAGE_EVENTS], wanted[log.PAGE_EVENTS - 1].number)
+        if self.recent.reaches_back_to(after):
+            return self.recent.page(interest, after, up_to)
+        page: Page = await read_page(interest, after, up_to)
+        return page
 
     # --- the log -----------------------------------------------------------------------
 
@@ -359,7 +344,6 @@ class Relay:
     def skip_to(self, head: EventId) -> None:
         """Moves on over numbers that have been pruned."""
         self.recent.clear()
-        self.recent_bytes = 0
         self.head = head
         for subscription in self.subscriptions.values():
             subscription.fall_behind()
@@ -378,7 +362,6 @@ class Relay:
             "the log is another one: %s was %s; readers are reset", last, self.head
         )
         self.recent.clear()
-        self.recent_bytes = 0
         self.head = last
         for subscription in self.subscriptions.values():
             subscription.lose(reason, last)

@@ -239,12 +239,12 @@ async def test_connections_are_limited_for_the_process(
 async def test_what_is_remembered_is_bounded(
     relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RECENT_EVENTS", 10)
+    monkeypatch.setattr("echo.feed.recent.MAX_EVENTS", 10)
     relay.take(await write(*["news"] * 25))
     assert [event.number for event in relay.recent] == list(range(16, 26))
-    monkeypatch.setattr(module, "RECENT_BYTES", 1000)
+    monkeypatch.setattr("echo.feed.recent.MAX_BYTES", 1000)
     relay.take(await write(*["news"] * 5, data='"' + "x" * 200 + '"'))
-    assert relay.recent_bytes == sum(event.size for event in relay.recent) <= 1000
+    assert relay.recent.bytes == sum(event.size for event in relay.recent) <= 1000
 
 
 # --- farewell -------------------------------------------------------------------------

@@ -98,7 +98,7 @@ async def test_every_reader_is_handed_the_same_object(relay: Relay) -> None:
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every bound so small that each is met many times in a short test."""
     monkeypatch.setattr("echo.feed.log.PAGE_EVENTS", 7)
-    monkeypatch.setattr("echo.feed.relay.RECENT_EVENTS", 10)
+    monkeypatch.setattr("echo.feed.recent.MAX_EVENTS", 10)
     monkeypatch.setattr(subscription, "MAX_QUEUED_EVENTS", 12)
 
 
