@@ -25,7 +25,7 @@ class Wire:
 async def nodes(transactional_db: None) -> AsyncIterator[tuple[Relay, Relay]]:
     """Two nodes that have heard each other's pulse."""
     relays = Relay(), Relay()
-    wire = Wire(*relays)
+    wire: Any = Wire(*relays)
     for relay in relays:
         relay.head = await read_head()
         relay.layer, relay.layer_carries = wire, True
@@ -120,7 +120,8 @@ async def test_a_node_that_does_not_answer_is_not_waited_for_long(
     here, there = nodes
     monkeypatch.setattr("echo.feed.relay.CENSUS_SECONDS", 0.05)
     await connect(here)
-    here.layer.relays.remove(there)
+    wire: Any = here.layer
+    wire.relays.remove(there)
     census = await here.census(Question())
     assert census["nodes"] == [here.node]
     assert census["total"] == 1
