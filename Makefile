@@ -6,11 +6,11 @@ PY = .venv/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 # STRICT=1 turns whatever would be skipped into a failure.
 STRICT =
-# Passed on to pytest, bench.conformance or bench.echo.
+# Passed on to pytest, bench.conformance, bench.echo or bench.fanout.
 ARGS =
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint lint-python lint-web fmt conformance bench chromium
+.PHONY: help run test soak lint lint-python lint-web fmt conformance bench fanout chromium
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ conformance: .venv/dev-packages ## run the Autobahn testsuite against /echo
 
 bench: .venv/dev-packages ## measure the echo against its peers
 	@$(PY) -m bench.echo $(ARGS)
+
+fanout: .venv/dev-packages ## measure the feed against stock consumers, 1,000 readers
+	@$(PY) -m bench.fanout $(ARGS)
 
 # --- what the targets need ---------------------------------------------------------------
 

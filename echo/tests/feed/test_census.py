@@ -1,9 +1,9 @@
 """Who is connected: asked of every node, answered with a page and a total."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import msgpack
 import pytest
 
 from echo.feed import Connection, Interest, Question, Reader, Relay, Subscription
@@ -11,14 +11,14 @@ from echo.feed.relay import read_head
 
 
 class Wire:
-    """A channel layer that carries each message to all relays, packed as Redis would get it."""
+    """A channel layer that carries each message to all relays, as bytes, as Redis would."""
 
     def __init__(self, *relays: Relay) -> None:
         self.relays = list(relays)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         for relay in self.relays:
-            relay.hear(msgpack.unpackb(msgpack.packb(message)))
+            relay.hear(json.loads(json.dumps(message)))
 
 
 @pytest.fixture
