@@ -10,7 +10,7 @@ from echo.views.anything import anything
 from echo.views.demos import hello, more_json, some_protobuf, user_search
 from echo.views.echo import echo_endpoint
 from echo.views.operations import healthz, metrics, readyz
-from echo.views.pages import console
+from echo.views.pages import console, live
 from echo.views.publish import publish
 
 
@@ -22,6 +22,7 @@ async def poll(request: HttpRequest) -> HttpResponseBase:
 urlpatterns = [
     # pages
     path("", console, name="console"),
+    path("live/", live, name="live"),
     # the echo and the feed
     path("echo", echo_endpoint, name="echo"),
     path("feed/sse", sse, name="feed-sse"),

@@ -12,7 +12,7 @@ from django.core.files.base import ContentFile
 from echo.tests.live import COMMANDS, LiveSite
 from wsdemo.static import StaticStorage
 
-PAGES = ["/", "/admin/login/"]
+PAGES = ["/", "/live/", "/admin/login/"]
 PRODUCTION = {
     "DEBUG": "off",
     "HTTPS": "off",

@@ -13,13 +13,14 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
+from echo.feed import get_relay
 from echo.knobs import (
     MAX_DURATION_SECONDS,
     MAX_MESSAGE_COUNT,
     MAX_RATE_MESSAGES_PER_SECOND,
     MAX_SEED,
 )
-from echo.protocol import MAX_CLOSE_REASON_BYTES, SENDABLE_CLOSE_CODES
+from echo.protocol import DEFAULT_TOPIC, MAX_CLOSE_REASON_BYTES, SENDABLE_CLOSE_CODES
 
 Text = str | Promise
 
@@ -156,4 +157,20 @@ def console(request: HttpRequest) -> HttpResponse:
         request,
         "echo/console.html",
         {"knob_groups": knob_groups(), "limits": limits},
+    )
+
+
+@require_safe
+async def live(request: HttpRequest) -> HttpResponse:
+    """The live feed, which begins with what is published from this moment on."""
+    cursor = str((await get_relay()).head)  # before any query of the page's own
+    user = await request.auser()
+    return render(
+        request,
+        "echo/live.html",
+        {
+            "may_publish": await user.ahas_perm("echo.add_event"),
+            "is_signed_in": user.is_authenticated,
+            "start": {"cursor": cursor, "topic": DEFAULT_TOPIC},
+        },
     )

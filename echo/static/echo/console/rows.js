@@ -5,7 +5,8 @@
  * or event; kind is text or binary, or for an event open, close or error; time is in
  * milliseconds since 1970; message is a string or a Uint8Array, and length its bytes.
  * What was received has `roundTrip` (ms or null), an open `subprotocol`, a close
- * `code`, `reason` and `clean`.
+ * `code`, `reason` and `clean`. An event of the feed has `id` and `topic`, and its delay
+ * for a `roundTrip`; `label` stands in place of gorilla's words.
  */
 
 import { hexdump } from "./hexdump.js";
@@ -69,8 +70,9 @@ export class RowStore {
   }
 }
 
-/** What a line of gorilla's log says before the message. */
+/** What a line says before the message: the row's own words, or gorilla's. */
 export function label(row) {
+  if (row.label !== undefined) return row.label;
   switch (row.direction) {
     case "sent":
       return "SEND: ";
@@ -112,7 +114,9 @@ export function matches(row, show, search) {
 
 // Not kept with the row: that would double what the log holds.
 function searchable(row) {
-  const details = [row.code, row.reason, row.subprotocol].filter(Boolean).join(" ");
+  const details = [row.code, row.reason, row.subprotocol, row.topic]
+    .filter(Boolean)
+    .join(" ");
   const message =
     typeof row.message === "string"
       ? row.message
@@ -162,5 +166,8 @@ function exported(row) {
 }
 
 function measured(row) {
+  if (row.topic) {
+    return { bytes: row.length, delay_ms: row.roundTrip, id: row.id, topic: row.topic };
+  }
   return { bytes: row.length, round_trip_ms: row.roundTrip };
 }
