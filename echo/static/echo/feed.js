@@ -276,7 +276,9 @@ export class Feed extends EventTarget {
     try {
       await this.readTo(until);
     } catch {
-      // The next frame of the leading tab names what is missing again.
+      // Asking at once would only fail again: the leading tab's next frame names anew
+      // what is missing.
+      this.held = [];
     }
     this.catching = false;
     const { held } = this;
