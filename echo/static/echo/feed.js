@@ -49,6 +49,10 @@ export class Feed extends EventTarget {
     shared = true,
   } = {}) {
     super();
+    if (transport && !Object.hasOwn(TRANSPORTS, transport)) {
+      const names = Object.keys(TRANSPORTS).join(", ");
+      throw new RangeError(`expected one of ${names}, got ${transport}`);
+    }
     this.base = new URL(base, location.href);
     this.topics = [...topics].sort();
     this.names = transport ? [transport] : Object.keys(TRANSPORTS);

@@ -225,3 +225,24 @@ async def test_topics_and_transport_are_chosen_on_the_page(
     await broadcast(site, f"{topic}.below", "chosen")
     await expect_events(page, "chosen")
     await expect(page.locator("#code")).to_contain_text(f"topic={topic}.*")
+
+
+@pytest.mark.parametrize("transport", ["", "websocket", "sse"])
+async def test_a_topic_that_may_not_be_read_is_refused_with_the_reason(
+    hindered_page: Page, transport: str
+) -> None:
+    await hindered_page.goto(f"/live/?topic=staff.ops&transport={transport}")
+    await expect(hindered_page.locator("main")).to_have_attribute(
+        "data-state", "refused"
+    )
+    await expect(hindered_page.locator("#account")).to_contain_text(
+        "Refused: topic: staff.ops may not be read"
+    )
+
+
+async def test_an_unknown_transport_in_the_address_is_none_chosen(
+    page: Page, topic: str
+) -> None:
+    await visit(page, topic, "pigeon")
+    await expect(page.locator("#via")).to_have_text("websocket")
+    await expect(page.locator("#transport")).to_have_value("")

@@ -2,7 +2,7 @@
 
 import { copy } from "../console/clipboard.js";
 import { LogView } from "../console/logview.js";
-import { Feed } from "../feed.js";
+import { Feed, TRANSPORTS } from "../feed.js";
 import { showState } from "../state.js";
 import { readTexts } from "../texts.js";
 import { ask } from "../transports/polling.js";
@@ -45,7 +45,8 @@ let received = 0;
 function wanted() {
   const query = new URLSearchParams(location.search);
   const topics = parseTopics(query.getAll("topic").join(" ")) ?? [start.topic];
-  return { topics, transport: query.get("transport") ?? "" };
+  const transport = query.get("transport") ?? "";
+  return { topics, transport: Object.hasOwn(TRANSPORTS, transport) ? transport : "" };
 }
 
 function subscribe({ topics, transport }, since) {
