@@ -3,9 +3,10 @@
 from collections import deque
 from collections.abc import Iterator
 
+from echo.feed import log
 from echo.feed.access import Interest
 from echo.feed.event import Event
-from echo.feed.log import PAGE_EVENTS, Page
+from echo.feed.log import Page
 
 MAX_EVENTS = 2000
 MAX_BYTES = 4 * 1024 * 1024
@@ -44,6 +45,6 @@ class Recent:
             for event in self._events
             if after < event.number <= up_to and interest.matches(event.topic)
         ]
-        if len(wanted) <= PAGE_EVENTS:
+        if len(wanted) <= log.PAGE_EVENTS:
             return Page(wanted, up_to)
-        return Page(wanted[:PAGE_EVENTS], wanted[PAGE_EVENTS - 1].number)
+        return Page(wanted[: log.PAGE_EVENTS], wanted[log.PAGE_EVENTS - 1].number)
