@@ -19,6 +19,7 @@ run: .venv/packages ## start the site (HOST=127.0.0.1 PORT=8000)
 	@$(PY) manage.py migrate --verbosity 0
 	@$(PY) manage.py firstadmin
 	@echo "console    http://$(HOST):$(PORT)/"
+	@echo "live feed  http://$(HOST):$(PORT)/live/"
 	@echo "WebSocket  ws://$(HOST):$(PORT)/echo"
 	@echo "admin      http://$(HOST):$(PORT)/admin/"
 	@exec $(PY) manage.py runserver $(HOST):$(PORT)
