@@ -16,7 +16,7 @@ from asgiref.sync import sync_to_async
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.db import transaction
 
-from echo.feed import log, metrics, relay
+from echo.feed import log, metrics, nodes, relay
 from echo.feed.event import Event, encode_data
 from echo.models import Event as EventRow
 from echo.protocol import MAX_KEY_LENGTH, FeedError, check_topic
@@ -107,7 +107,7 @@ def ring(events: list[Event]) -> None:
     relay.take_everywhere(events)
     layer = get_channel_layer()
     if layer is not None and not isinstance(layer, InMemoryChannelLayer):
-        doorbell.ring(relay.message(events, MAX_RING_BYTES))
+        doorbell.ring(nodes.message(events, MAX_RING_BYTES))
 
 
 class Doorbell:
@@ -145,7 +145,7 @@ class Doorbell:
         layer = get_channel_layer()
         try:
             async with asyncio.timeout(RING_TIMEOUT_SECONDS):
-                await layer.group_send(relay.GROUP, message)
+                await layer.group_send(nodes.GROUP, message)
             self.silent = False
         except Exception as error:  # noqa: BLE001 -- whatever the layer's client raises
             if not self.silent and not relay.relays:  # a relay would tell by itself

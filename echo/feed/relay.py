@@ -14,39 +14,32 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
-from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.conf import settings
 from django.db import close_old_connections
 
 from echo.feed import log, metrics
 from echo.feed.access import Interest, Reader
-from echo.feed.census import Question, answer, merge
 from echo.feed.event import Event, Notice
 from echo.feed.farewell import before_shutdown
 from echo.feed.log import Page
+from echo.feed.nodes import Nodes
 from echo.feed.recent import Recent
 from echo.feed.subscription import Connection, State, Subscription
 from echo.protocol import CloseCode, EventId, FeedQuery, TooMany
 
 logger = logging.getLogger("echo.feed")
 
-GROUP = "feed"
 # A doorbell that never rang costs at most this.
 POLL_SECONDS = 1.0
 # On SQLite a look costs 3 µs, so it may be had often: other processes are heard at once.
 LOCAL_POLL_SECONDS = 0.005
-PULSE_SECONDS = 1.0
-# Three pulses that do not come back: the channel layer is down.
-LAYER_SILENCE_SECONDS = 3.5
-CENSUS_SECONDS = 1.0
-NODE_GONE_SECONDS = 5.0
 PRUNE_SECONDS = 2.0
 # Topics whose readers are remembered; beyond it they are found again. Every connect looks
 # at each of them.
@@ -94,15 +87,8 @@ class Relay:
         self.oldest_known: dict[Interest, tuple[float, EventId]] = {}
         self.readers_of: dict[str, dict[str, Subscription]] = {}
         self.recent = Recent()
-        self.layer = get_channel_layer()
-        self.layer_carries = not isinstance(self.layer, InMemoryChannelLayer)
-        self.layer_heard_at = 0.0
-        self.layer_up = True
+        self.nodes = Nodes(self)
         self.log_up = True
-        self.nodes: dict[str, dict[str, Any]] = {}
-        self.questions: dict[str, dict[str, Any]] = {}
-        self.answered = asyncio.Event()
-        self.replies: set[asyncio.Task[None]] = set()
         self.look = asyncio.Event()
         self.catching_up = asyncio.Lock()
         self.tasks: list[asyncio.Task[None]] = []
@@ -116,8 +102,8 @@ class Relay:
         self.head = await read_head()
         self.watch = log.CommitWatch()
         jobs = [self.watch_log, self.tick, self.keep_retention]
-        if self.layer_carries:
-            jobs += [self.listen, self.pulse]
+        if self.nodes.carries:
+            jobs += [self.nodes.listen, self.nodes.pulse]
         self.tasks = [
             asyncio.create_task(self.forever(job), name=f"feed {job.__name__}")
             for job in jobs
@@ -374,120 +360,7 @@ class Relay:
                 0.05 if gone else PRUNE_SECONDS * random.uniform(0.5, 1.5)
             )
 
-    # --- the channel layer -------------------------------------------------------------
-
-    async def listen(self) -> None:
-        """One channel and one group membership for the whole process."""
-        await self.layer_answers()  # a channel made while it is down would be lost
-        channel = await self.layer.new_channel("feed")
-        try:
-            await self.layer.group_add(GROUP, channel)
-            while True:
-                self.hear(await self.layer.receive(channel))
-        finally:
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(PULSE_SECONDS):
-                    await self.layer.group_discard(GROUP, channel)
-
-    async def layer_answers(self) -> None:
-        """Returns when the layer takes a message; that it takes none, ``pulse`` tells."""
-        while True:
-            with contextlib.suppress(Exception):
-                return await self.send_pulse()
-            await asyncio.sleep(PULSE_SECONDS)
-
-    def hear(self, message: dict[str, Any]) -> None:
-        """Takes one message of the group."""
-        self.layer_heard_at = self.loop.time()
-        if not self.layer_up:
-            logger.info("the channel layer is back")
-            self.layer_up = True
-            self.look.set()
-        match message["type"]:
-            case "feed.events":
-                self.take(unpack(message))
-            case "feed.look":
-                self.look.set()
-            case "feed.pulse":
-                self.nodes[message["node"]] = message | {"heard_at": self.loop.time()}
-                if message["head"] != str(self.head):
-                    self.look.set()
-            case "feed.ask":
-                self.background(self.reply(message))
-            case "feed.answer":
-                if (answers := self.questions.get(message["question"])) is not None:
-                    answers[message["node"]] = message["answer"]
-                    self.answered.set()
-            case unknown:
-                raise ValueError(f"expected a feed message, got {unknown!r}")
-
-    async def pulse(self) -> None:
-        """Tells the other nodes of this one, and finds out whether the layer carries."""
-        self.layer_heard_at = self.loop.time()
-        while True:
-            with contextlib.suppress(Exception):
-                await self.send_pulse()
-            silence = self.loop.time() - self.layer_heard_at
-            if silence > LAYER_SILENCE_SECONDS and self.layer_up:
-                self.layer_up = False
-                logger.warning(
-                    "the channel layer is silent: events are found in the log, %s s late at most",
-                    POLL_SECONDS,
-                )
-            metrics.layer_up.set(self.layer_up)
-            await asyncio.sleep(PULSE_SECONDS)
-
-    async def send_pulse(self) -> None:
-        async with asyncio.timeout(PULSE_SECONDS):
-            await self.layer.group_send(GROUP, self.describe() | {"type": "feed.pulse"})
-
-    # --- the census --------------------------------------------------------------------
-
-    async def census(self, question: Question) -> dict[str, Any]:
-        """The connections of all nodes: ``total``, ``nodes`` and one page of ``connections``.
-
-        Waits for every node that has been heard of lately, a second at most.
-        """
-        answers = {self.node: answer(question, self.subscriptions.values())}
-        if self.layer_carries and self.layer_up:
-            identity = secrets.token_hex(8)
-            self.questions[identity] = answers
-            ask = {"type": "feed.ask", "question": identity, "node": self.node}
-            try:
-                async with asyncio.timeout(CENSUS_SECONDS):
-                    await self.layer.group_send(
-                        GROUP, ask | {"asked": question.packed()}
-                    )
-                    while not self.nodes.keys() <= answers.keys():
-                        self.answered.clear()
-                        await self.answered.wait()
-            except TimeoutError:
-                pass  # a node that does not answer is not listed
-            finally:
-                del self.questions[identity]
-        return merge(question, answers)
-
-    async def reply(self, message: dict[str, Any]) -> None:
-        """Answers another node's question, to everybody: nobody else has its number."""
-        if message["node"] == self.node:
-            return
-        question = Question(**message["asked"])
-        reply = {
-            "type": "feed.answer",
-            "question": message["question"],
-            "node": self.node,
-            "answer": answer(question, self.subscriptions.values()),
-        }
-        with contextlib.suppress(Exception):
-            await self.layer.group_send(GROUP, reply)
-
-    def background(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Runs a coroutine in a task that is kept until it is done."""
-        task = asyncio.create_task(coroutine, name="feed reply")
-        self.replies.add(task)
-        task.add_done_callback(self.replies.discard)
-
-    # --- clock, end ------------------------------------------------------------
+    # --- clock, end --------------------------------------------------------------------
 
     async def tick(self) -> None:
         """Once a second: heartbeats, and nodes that are gone are forgotten."""
@@ -496,10 +369,7 @@ class Relay:
             now = time.monotonic()
             for subscription in list(self.subscriptions.values()):
                 subscription.beat(now)
-            horizon = self.loop.time() - NODE_GONE_SECONDS
-            self.nodes = {
-                k: v for k, v in self.nodes.items() if v["heard_at"] > horizon
-            }
+            self.nodes.forget_gone()
 
     def describe(self) -> dict[str, Any]:
         """This node, as others and the operators see it."""
@@ -509,15 +379,8 @@ class Relay:
             "started_at": self.started_at,
             "head": str(self.head),
             "connections": len(self.subscriptions),
-            "channel_layer": self.layer_state,
+            "channel_layer": self.nodes.state,
         }
-
-    @property
-    def layer_state(self) -> str:
-        """``none`` when this process needs no other's doorbell, else ``up`` or ``down``."""
-        if not self.layer_carries:
-            return "none"
-        return "up" if self.layer_up else "down"
 
     async def oldest(self, interest: Interest) -> EventId:
         """The cursor from which everything kept can be had, as of a second ago at most."""
@@ -588,19 +451,3 @@ def take_everywhere(events: list[Event]) -> None:
     for loop, relay in present:
         with contextlib.suppress(RuntimeError):  # the loop has been closed
             loop.call_soon_threadsafe(relay.take, events)
-
-
-def message(events: list[Event], max_bytes: int) -> dict[str, Any]:
-    """Events as one message of the channel layer, or a word to look when they are too big."""
-    if sum(event.size for event in events) > max_bytes:
-        return {"type": "feed.look"}
-    return {
-        "type": "feed.events",
-        "epoch": events[0].epoch,
-        "events": [event.packed() for event in events],
-    }
-
-
-def unpack(message: dict[str, Any]) -> list[Event]:
-    """The events of such a message."""
-    return [Event(message["epoch"], *packed) for packed in message["events"]]

@@ -18,7 +18,7 @@ class Wire:
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         for relay in self.relays:
-            relay.hear(json.loads(json.dumps(message)))
+            relay.nodes.hear(json.loads(json.dumps(message)))
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ async def nodes(transactional_db: None) -> AsyncIterator[tuple[Relay, Relay]]:
     wire: Any = Wire(*relays)
     for relay in relays:
         relay.head = await read_head()
-        relay.layer, relay.layer_carries = wire, True
+        relay.nodes.layer, relay.nodes.carries = wire, True
     for relay in relays:
-        await relay.send_pulse()
+        await relay.nodes.send_pulse()
     yield relays
     for relay in relays:
         for subscription in list(relay.subscriptions.values()):
@@ -49,7 +49,7 @@ async def test_a_node_is_asked_about_its_own_connections(relay: Relay) -> None:
     reader = await connect(
         relay, address="192.0.2.1", user_agent="curl", username="ann"
     )
-    census = await relay.census(Question())
+    census = await relay.nodes.census(Question())
     assert census["total"] == 1
     assert census["nodes"] == [relay.node]
     row = census["connections"][0]
@@ -67,7 +67,7 @@ async def test_every_node_answers(nodes: tuple[Relay, Relay]) -> None:
     first = await connect(here, since=1.0)
     second = await connect(there, since=2.0)
     for asked in nodes:
-        census = await asked.census(Question())
+        census = await asked.nodes.census(Question())
         assert census["total"] == 2
         assert census["nodes"] == sorted([here.node, there.node])
         assert [row["id"] for row in census["connections"]] == [
@@ -80,7 +80,7 @@ async def test_a_page_is_cut_from_all_nodes_rows_in_order(
     nodes: tuple[Relay, Relay],
 ) -> None:
     readers = [await connect(nodes[n % 2], since=float(n)) for n in range(10)]
-    census = await nodes[0].census(Question(offset=4, limit=3))
+    census = await nodes[0].nodes.census(Question(offset=4, limit=3))
     assert census["total"] == 10
     assert [row["id"] for row in census["connections"]] == [
         reader.connection.id for reader in readers[4:7]
@@ -109,7 +109,7 @@ async def test_connections_are_found_by_transport_and_words(
         user_agent="Firefox",
         username="bob",
     )
-    census = await nodes[0].census(question)
+    census = await nodes[0].nodes.census(question)
     assert census["total"] == 1
     assert census["connections"][0]["id"] == wanted.connection.id
 
@@ -118,11 +118,11 @@ async def test_a_node_that_does_not_answer_is_not_waited_for_long(
     nodes: tuple[Relay, Relay], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = nodes
-    monkeypatch.setattr("echo.feed.relay.CENSUS_SECONDS", 0.05)
+    monkeypatch.setattr("echo.feed.nodes.CENSUS_SECONDS", 0.05)
     await connect(here)
-    wire: Any = here.layer
+    wire: Any = here.nodes.layer
     wire.relays.remove(there)
-    census = await here.census(Question())
+    census = await here.nodes.census(Question())
     assert census["nodes"] == [here.node]
     assert census["total"] == 1
-    assert not here.questions
+    assert not here.nodes.questions

@@ -15,6 +15,7 @@ from echo.feed import (
     apublish,
     apublish_many,
     get_relay,
+    nodes,
     publish,
     publish_many,
     relay,
@@ -171,8 +172,8 @@ def test_every_commit_rings_once_with_its_events(carrier: Carrier) -> None:
     publish_many([{"topic": "a", "data": 1}, {"topic": "b", "data": 2}])
     wait_until(lambda: carrier.rung, "the doorbell")
     ((group, message),) = carrier.rung
-    assert (group, message["type"]) == (relay.GROUP, "feed.events")
-    assert [event.topic for event in relay.unpack(message)] == ["a", "b"]
+    assert (group, message["type"]) == (nodes.GROUP, "feed.events")
+    assert [event.topic for event in nodes.unpack(message)] == ["a", "b"]
 
 
 def test_a_duplicate_rings_nobody(carrier: Carrier) -> None:

@@ -11,9 +11,10 @@ from channels.layers import InMemoryChannelLayer
 from django.db import connection, connections
 from pytest_django import Settings
 
-from echo.feed import Reader, Relay, apublish, get_relay
+from echo.feed import Reader, Relay, apublish, get_relay, nodes
 from echo.feed import relay as module
-from echo.feed.relay import in_reader_thread, message, unpack
+from echo.feed.nodes import message, unpack
+from echo.feed.relay import in_reader_thread
 from echo.models import Event as EventRow
 from echo.models import Log, Topic
 from echo.protocol import CloseCode, EventId, TooMany
@@ -384,54 +385,54 @@ class Carrier(InMemoryChannelLayer):
 
 @pytest.fixture
 async def carried(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> Relay:
-    relay.layer = Carrier()
-    relay.layer_carries = True
+    relay.nodes.layer = Carrier()
+    relay.nodes.carries = True
     return relay
 
 
 async def test_a_doorbell_brings_the_events_themselves(carried: Relay) -> None:
     reader = await subscribe(carried)
     events = await write("news", "staff.x", "news")
-    carried.hear(message(events, 10**6))
+    carried.nodes.hear(message(events, 10**6))
     assert await read_numbers(reader) == [1, 3]
 
 
 async def test_a_doorbell_with_too_much_to_carry_says_look(carried: Relay) -> None:
     events = await write("news", "news")
     assert message(events, 100) == {"type": "feed.look"}
-    carried.hear(message(events, 100))
+    carried.nodes.hear(message(events, 100))
     assert carried.look.is_set()
 
 
 async def test_a_pulse_lists_the_node_and_shows_a_doorbell_that_was_missed(
     carried: Relay,
 ) -> None:
-    carried.hear(carried.describe() | {"type": "feed.pulse", "node": "other"})
-    assert set(carried.nodes) == {"other"}
+    carried.nodes.hear(carried.describe() | {"type": "feed.pulse", "node": "other"})
+    assert set(carried.nodes.known) == {"other"}
     assert not carried.look.is_set()
     ahead = {"type": "feed.pulse", "node": "other", "head": f"{carried.head.epoch}-9"}
-    carried.hear(ahead)
+    carried.nodes.hear(ahead)
     assert carried.look.is_set()
 
 
 async def test_a_listener_that_ends_leaves_its_group(carried: Relay) -> None:
-    assert isinstance(carried.layer, Carrier)
-    groups = carried.layer.groups
-    listening = asyncio.create_task(carried.listen())
-    await until(lambda: groups.get(module.GROUP))
+    assert isinstance(carried.nodes.layer, Carrier)
+    groups = carried.nodes.layer.groups
+    listening = asyncio.create_task(carried.nodes.listen())
+    await until(lambda: groups.get(nodes.GROUP))
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
-    assert not groups.get(module.GROUP)
+    assert not groups.get(nodes.GROUP)
 
 
 async def test_a_silent_layer_is_down_and_back_with_its_first_sound(
     carried: Relay, caplog: pytest.LogCaptureFixture
 ) -> None:
-    carried.layer_heard_at = carried.loop.time()
-    carried.layer_up = False
-    assert carried.layer_state == "down"
-    carried.hear({"type": "feed.look"})
-    assert carried.layer_state == "up"
+    carried.nodes.heard_at = carried.loop.time()
+    carried.nodes.up = False
+    assert carried.nodes.state == "down"
+    carried.nodes.hear({"type": "feed.look"})
+    assert carried.nodes.state == "up"
     assert carried.look.is_set()
 
 
