@@ -90,8 +90,8 @@ PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.
 	@$(PIP) -r requirements-dev.txt
 	@touch $@
 
-node_modules/.package-lock.json: package-lock.json
+node_modules/.package-lock.json: package.json
 	@command -v npm >/dev/null || { echo "expected npm, got none: install Node.js, which \
 	checks the JavaScript and CSS (Debian: apt-get install nodejs npm)" >&2; exit 1; }
-	npm ci --no-audit --no-fund
+	npm install --no-package-lock --no-audit --no-fund
 	@touch $@

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from django.conf import settings
+from uvicorn.protocols.utils import ClientDisconnected
 from websockets.protocol import State
 
 from echo.protocol import CloseCode
@@ -87,6 +88,8 @@ class FaithfulMethods:
             await self.writable.wait()
             if self.conn.state is not State.OPEN:
                 return
+        if self.transport.is_closing():  # the client has gone without a close frame
+            raise ClientDisconnected
         if (data := message.get("bytes")) is not None:
             self.conn.send_binary(data)
         else:
@@ -102,6 +105,8 @@ class FaithfulMethods:
 
     def send_500_response(self) -> None:
         """What uvicorn does for an application that failed; an open connection gets 1011."""
+        if self.transport.is_closing():
+            return
         if self.conn.state is State.OPEN:
             self.close_with(CloseCode.INTERNAL_ERROR)
         else:
@@ -133,7 +138,7 @@ class FaithfulMethods:
 
         uvicorn closes at once, and data on its way here makes that a TCP reset.
         """
-        if self.failed:
+        if self.failed or self.transport.is_closing():
             return
         self.failed = True
         if not self.close_sent:
