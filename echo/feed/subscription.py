@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+from django.http import HttpRequest
 
 from echo.feed import metrics
 from echo.feed.access import Interest
@@ -44,6 +46,15 @@ class Connection:
     user_agent: str = ""
     id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
     since: float = field(default_factory=time.time)
+
+    @classmethod
+    def of(cls, request: HttpRequest, transport: str) -> Self:
+        """The connection on which an HTTP request has come."""
+        return cls(
+            transport=transport,
+            address=request.META.get("REMOTE_ADDR") or "",
+            user_agent=request.headers.get("User-Agent", ""),
+        )
 
 
 class Subscription:

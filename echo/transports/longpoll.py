@@ -33,11 +33,7 @@ async def open_subscription(request: HttpRequest, query: FeedQuery) -> Subscript
     return await subscribe(
         query,
         await request.auser(),
-        Connection(
-            transport="longpoll",
-            address=request.META.get("REMOTE_ADDR") or "",
-            user_agent=request.headers.get("User-Agent", ""),
-        ),
+        Connection.of(request, "longpoll"),
         heartbeat_seconds=float("inf"),
     )
 

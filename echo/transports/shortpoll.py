@@ -41,10 +41,6 @@ async def open_subscription(request: HttpRequest, query: FeedQuery) -> Subscript
     return await subscribe(
         query,
         await request.auser(),
-        Connection(
-            transport="shortpoll",
-            address=request.META.get("REMOTE_ADDR") or "",
-            user_agent=request.headers.get("User-Agent", ""),
-        ),
+        Connection.of(request, "shortpoll"),
         heartbeat_seconds=float("inf"),
     )

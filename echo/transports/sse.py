@@ -41,11 +41,7 @@ async def open_subscription(request: HttpRequest) -> Subscription:
     subscription = await subscribe(
         query,
         await request.auser(),
-        Connection(
-            transport="sse",
-            address=request.META.get("REMOTE_ADDR") or "",
-            user_agent=request.headers.get("User-Agent", ""),
-        ),
+        Connection.of(request, "sse"),
         settings.FEED_SSE_HEARTBEAT_SECONDS,
     )
     subscription.expire_in(settings.FEED_SSE_LIFETIME_SECONDS * random.uniform(0.8, 1))
