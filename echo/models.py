@@ -1,6 +1,7 @@
 """The log's tables: events, the counter that numbers them, topics, and publishing tokens.
 
-Only ``echo.feed`` writes them; the admin reads them.
+Only ``echo.feed`` writes them; the admin reads them. Connections and nodes have no table:
+they are here so that the admin lists them and Django's permissions know them.
 """
 
 import hashlib
@@ -170,3 +171,36 @@ class Token(models.Model):
         """Remembers the last use, at most once a minute."""
         if self.last_used_at is None or (now - self.last_used_at).total_seconds() > 60:
             Token.objects.filter(pk=self.pk).update(last_used_at=now)
+
+
+class Connection(models.Model):
+    """Somebody who reads the feed now. Never stored: the nodes are asked."""
+
+    id = models.CharField(_("id"), max_length=20, primary_key=True)
+
+    class Meta:
+        verbose_name = _("live connection")
+        verbose_name_plural = _("live connections")
+        managed = False
+        default_permissions = ("view",)
+        permissions = [
+            ("end_connection", "Can disconnect connections and ask them to reconnect")
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Node(models.Model):
+    """A server process that is alive. Never stored: the nodes tell each other."""
+
+    name = models.CharField(_("name"), max_length=40, primary_key=True)
+
+    class Meta:
+        verbose_name = _("node")
+        verbose_name_plural = _("nodes")
+        managed = False
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,4 +1,4 @@
-"""The operators' side: events to look at, topics and their retention, publishing tokens."""
+"""Tokens for publishing over HTTP: the secret is shown once, when it is made."""
 
 from typing import Any
 
@@ -7,57 +7,8 @@ from django.contrib import admin, messages
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from echo.models import Event, Token, Topic
+from echo.models import Token
 from echo.protocol import FeedError, check_pattern
-
-
-class ReadOnly(admin.ModelAdmin):
-    """Rows that the feed writes and nobody edits: a changed event would be another one."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-@admin.register(Event)
-class EventAdmin(ReadOnly):
-    """The log, newest first."""
-
-    list_display = ("number", "topic", "short_data", "source", "author", "sent_at")
-    list_filter = ("source", "sent_at")
-    search_fields = ("topic", "data", "author")
-    # Counting a large log for "of 1,000,000" would take longer than showing the page.
-    show_full_result_count = False
-
-    @admin.display(description=_("data"))
-    def short_data(self, event: Event) -> str:
-        return event.data if len(event.data) <= 80 else event.data[:79] + "…"
-
-
-@admin.register(Topic)
-class TopicAdmin(admin.ModelAdmin):
-    """Topics come with their first event; how long they keep events may be changed."""
-
-    list_display = (
-        "name",
-        "kept",
-        "last_number",
-        "retention_seconds",
-        "retention_events",
-    )
-    search_fields = ("name",)
-    readonly_fields = ("name", "kept", "last_number", "pruned_number")
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class TokenForm(forms.ModelForm):
