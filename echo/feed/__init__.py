@@ -1,27 +1,36 @@
 """The feed: server-side push that loses nothing. This is its only door."""
 
 from echo.feed.access import Interest, Reader
-from echo.feed.census import Question
+from echo.feed.census import Census, End
 from echo.feed.event import Event, Frame, Notice
 from echo.feed.log import renew_log
 from echo.feed.poll import polled
 from echo.feed.publish import Published, apublish, apublish_many, publish, publish_many
-from echo.feed.relay import Relay, get_relay, subscribe
+from echo.feed.question import Deliveries, Readers, Receipt
+from echo.feed.relay import Relay, ask, describe_nodes, get_relay, subscribe
+from echo.feed.stats import STATS_TOPIC
 from echo.feed.subscription import Connection, Subscription
 
 __all__ = [
+    "STATS_TOPIC",
+    "Census",
     "Connection",
+    "Deliveries",
+    "End",
     "Event",
     "Frame",
     "Interest",
     "Notice",
     "Published",
-    "Question",
     "Reader",
+    "Readers",
+    "Receipt",
     "Relay",
     "Subscription",
     "apublish",
     "apublish_many",
+    "ask",
+    "describe_nodes",
     "get_relay",
     "polled",
     "publish",

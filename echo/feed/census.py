@@ -1,73 +1,162 @@
 """Who is connected: asked of the nodes when somebody wants to know, and never stored.
 
-Each node answers with a page and a total, so that 10,000 connections cost no more to list
-than fifty.
+Each node answers with a page and totals, so that 10,000 connections cost no more to list
+than fifty; and it yields now and then while it looks, so that no delivery waits for it.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+import asyncio
+import random
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from echo.feed.farewell import spread_seconds
+from echo.feed.question import Answers, Question
+from echo.feed.subscription import State
+from echo.protocol import MAX_CLOSE_REASON_BYTES, CloseCode, FeedError
 
 if TYPE_CHECKING:
+    from echo.feed.relay import Relay
     from echo.feed.subscription import Subscription
 
 MAX_PAGE = 200
+# So many connections are looked at, or ended, before others have their turn.
+AT_ONCE = 250
+DAY_SECONDS = 24 * 60 * 60.0
+
+Place = tuple[float, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """Which connections: of one transport, with words in any field; from where, how many."""
+class Census(Question):
+    """Which connections, in the order of their age: a page of them, and how many there are.
+
+    ``state`` is "live" or "catching_up"; ``search`` looks into every field. ``after`` or
+    ``before`` is the place ``(since, id)`` of the row next to the page. The result is
+    ``total``, ``preceding`` (how many stand before the page), and ``rows``.
+    """
 
     transport: str = ""
+    state: str = ""
+    node: str = ""
     search: str = ""
-    offset: int = 0
-    limit: int = 50
+    newest_first: bool = False
+    after: Place | None = None
+    before: Place | None = None
+    limit: int = 100
 
     def matches(self, subscription: "Subscription") -> bool:
-        connection = subscription.connection
-        if self.transport not in ("", connection.transport):
+        """True for a connection that is asked for."""
+        if self.transport not in ("", subscription.connection.transport):
             return False
-        if not self.search:
-            return True
-        fields = (
-            connection.id,
-            connection.address,
-            connection.user_agent,
-            subscription.interest.reader.username,
-            *subscription.interest.patterns,
-        )
-        return self.search.lower() in " ".join(fields).lower()
+        if self.state and (self.state == "live") != (subscription.state is State.LIVE):
+            return False
+        return not self.search or self.search.lower() in subscription.words.lower()
 
-    def packed(self) -> dict[str, Any]:
-        """The question as it travels over the channel layer."""
-        return asdict(self)
+    async def find(self, relay: "Relay") -> list["Subscription"]:
+        """This node's connections that are asked for."""
+        if self.node not in ("", relay.node):
+            return []
+        found = []
+        for number, subscription in enumerate(list(relay.subscriptions.values())):
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+            if self.matches(subscription):
+                found.append(subscription)
+        return found
+
+    def place(self, since: float, identity: str) -> Place:
+        """What rows are sorted by."""
+        return (-since if self.newest_first else since), identity
+
+    async def answer(self, relay: "Relay") -> dict[str, Any]:
+        """A node cannot know which of its rows the page has: it gives all that it could."""
+        found = await self.find(relay)
+        placed = [(self.place(s.connection.since, s.connection.id), s) for s in found]
+        placed.sort(key=lambda pair: pair[0])
+        places = [place for place, _ in placed]
+        limit = min(self.limit, MAX_PAGE)
+        if self.before is not None:
+            end = bisect_left(places, self.place(*self.before))
+            rows = placed[max(0, end - limit) : end]
+        else:
+            end = bisect_right(places, self.place(*self.after)) if self.after else 0
+            rows = placed[end : end + limit]
+        return {
+            "total": len(found),
+            "reached": end,
+            "rows": [s.describe() | {"node": relay.node} for _, s in rows],
+        }
+
+    def merge(self, answers: Answers) -> dict[str, Any]:
+        rows = [row for answer in answers.values() for row in answer["rows"]]
+        rows.sort(key=lambda row: self.place(row["since"], row["id"]))
+        limit = min(self.limit, MAX_PAGE)
+        preceding = sum(answer["reached"] for answer in answers.values())
+        if self.before is not None:
+            rows = rows[-limit:]
+            preceding -= len(rows)
+        return {
+            "total": sum(answer["total"] for answer in answers.values()),
+            "preceding": preceding,
+            "rows": rows[:limit],
+        }
 
 
-def answer(
-    question: Question, subscriptions: Iterable["Subscription"]
-) -> dict[str, Any]:
-    """One node's connections that match: how many, and the oldest of them as far as asked.
+@dataclass(frozen=True, slots=True)
+class End(Question):
+    """Ends connections: those that ``where`` asks for, and of them only ``ids`` if any.
 
-    A node cannot know which of its rows stand on the page that is made of all nodes', so it
-    gives as many as could.
+    The result is ``ended``, how many, and the ``rows`` of the first 200 of each node.
     """
-    found = [s for s in subscriptions if question.matches(s)]
-    found.sort(key=lambda s: s.connection.since)
-    last = min(question.offset + question.limit, question.offset + MAX_PAGE)
-    return {"total": len(found), "rows": [s.describe() for s in found[:last]]}
 
+    code: int
+    reason: str
+    where: Census = field(default_factory=Census)
+    ids: tuple[str, ...] = ()
 
-def merge(question: Question, answers: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The page of all nodes' answers: oldest first, each row with its node."""
-    rows = [
-        row | {"node": node}
-        for node, answer in answers.items()
-        for row in answer["rows"]
-    ]
-    rows.sort(key=lambda row: row["since"])
-    page = rows[question.offset : question.offset + question.limit]
-    return {
-        "total": sum(answer["total"] for answer in answers.values()),
-        "nodes": sorted(answers),
-        "connections": page,
-    }
+    def __post_init__(self) -> None:
+        size = len(self.reason.encode())
+        if size > MAX_CLOSE_REASON_BYTES:
+            raise FeedError(
+                f"reason: expected at most {MAX_CLOSE_REASON_BYTES} bytes, got {size}"
+            )
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Self:
+        return cls(**fields | {"where": Census(**fields["where"])})
+
+    async def answer(self, relay: "Relay") -> dict[str, Any]:
+        chosen = set(self.ids)
+        found = [
+            subscription
+            for subscription in await self.find(relay)
+            if subscription.bye is None
+            and (not chosen or subscription.connection.id in chosen)
+        ]
+        rows = [s.describe() | {"node": relay.node} for s in found[:MAX_PAGE]]
+        for number, subscription in enumerate(found):
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+            subscription.end(
+                CloseCode(self.code), self.reason, self.retry_seconds(len(found))
+            )
+        return {"ended": len(found), "rows": rows}
+
+    async def find(self, relay: "Relay") -> list["Subscription"]:
+        return await self.where.find(relay)
+
+    def retry_seconds(self, count: int) -> float:
+        """Those who are to come back do so one by one; the others, not for a day.
+
+        An EventSource of somebody else's knows no close code: it comes back after that.
+        """
+        if self.code != CloseCode.ASKED_TO_RECONNECT:
+            return DAY_SECONDS
+        return random.uniform(0.1, spread_seconds(count))
+
+    def merge(self, answers: Answers) -> dict[str, Any]:
+        return {
+            "ended": sum(answer["ended"] for answer in answers.values()),
+            "rows": [row for answer in answers.values() for row in answer["rows"]],
+        }

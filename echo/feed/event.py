@@ -63,10 +63,18 @@ class Frame:
         identity = f"id: {self.cursor}\n" if self.cursor else ""
         return f"{name}{identity}{self.sse_extra}data: {self.json}\n\n".encode()
 
+    @property
+    def polled(self) -> str:
+        """The frame in the answer to a poll."""
+        return self.json
+
 
 @dataclass(frozen=True, eq=False)
 class Event(Frame):
-    """A committed event. ``data`` is JSON text, ``previous`` a number or None."""
+    """A committed event. ``data`` is JSON text, ``previous`` a number or None.
+
+    ``source`` says by which way it was published; it is not for readers.
+    """
 
     type = "event"
 
@@ -76,6 +84,7 @@ class Event(Frame):
     previous: int | None
     sent_at: str
     data: str
+    source: str = ""
 
     @cached_property
     def id(self) -> EventId:
@@ -102,7 +111,14 @@ class Event(Frame):
 
     def packed(self) -> list[Any]:
         """The event as it travels over the channel layer, after its epoch."""
-        return [self.number, self.topic, self.previous, self.sent_at, self.data]
+        return [
+            self.number,
+            self.topic,
+            self.previous,
+            self.sent_at,
+            self.data,
+            self.source,
+        ]
 
 
 class Notice(Frame):

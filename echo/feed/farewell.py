@@ -13,6 +13,13 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+RECONNECTS_A_SECOND = 500
+MAX_SPREAD_SECONDS = 20.0
+
+
+def spread_seconds(count: int) -> float:
+    """The time over which so many clients are told to come back."""
+    return min(MAX_SPREAD_SECONDS, 0.5 + count / RECONNECTS_A_SECOND)
 
 
 def before_shutdown(farewell: Callable[[], Awaitable[None]]) -> None:

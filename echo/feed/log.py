@@ -135,7 +135,11 @@ def write(epoch: str, numbered: Sequence[tuple[int, Entry]]) -> list[Event]:
     for number, entry in numbered:
         previous = latest.get(entry.topic)
         latest[entry.topic] = number
-        events.append(Event(epoch, number, entry.topic, previous, sent_at, entry.data))
+        events.append(
+            Event(
+                epoch, number, entry.topic, previous, sent_at, entry.data, entry.source
+            )
+        )
         rows.append(
             EventRow(
                 number=number,
@@ -217,8 +221,8 @@ def page(interest: Interest, after: int, up_to: int) -> Page:
     if pruned(interest) > after:
         raise Expired
     events = [
-        Event(epoch, number, topic, previous, wire_time(sent_at), data)
-        for number, topic, previous, sent_at, data in found
+        Event(epoch, number, topic, previous, wire_time(sent_at), data, source)
+        for number, topic, previous, sent_at, data, source in found
         if interest.matches(topic)
     ]
     return Page(events, up_to if whole else found[-1][0])
@@ -231,14 +235,16 @@ def tail(after: int, up_to: int) -> list[Event]:
     )
     epoch = head().epoch
     return [
-        Event(epoch, number, topic, previous, wire_time(sent_at), data)
-        for number, topic, previous, sent_at, data in bounded(rows)[0]
+        Event(epoch, number, topic, previous, wire_time(sent_at), data, source)
+        for number, topic, previous, sent_at, data, source in bounded(rows)[0]
     ]
 
 
 def bounded(rows: QuerySet[EventRow]) -> tuple[list[Any], bool]:
     """The first rows, a page of them in number and in bytes; True when that is all."""
-    columns = rows.values_list("number", "topic", "previous", "sent_at", "data")
+    columns = rows.values_list(
+        "number", "topic", "previous", "sent_at", "data", "source"
+    )
     found: list[Any] = []
     size = 0
     for row in columns[: PAGE_EVENTS + 1].iterator(chunk_size=100):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from echo.feed import metrics
-from echo.feed.census import Question, answer, merge
 from echo.feed.event import Event
+from echo.feed.question import Question
 
 if TYPE_CHECKING:
     from echo.feed.relay import Relay
@@ -27,7 +27,8 @@ GROUP = "feed"
 PULSE_SECONDS = 1.0
 # Three pulses that do not come back: the channel layer is down.
 LAYER_SILENCE_SECONDS = 3.5
-CENSUS_SECONDS = 1.0
+# A node that is silent for longer is left out of an answer.
+ANSWER_SECONDS = 0.75
 NODE_GONE_SECONDS = 5.0
 
 
@@ -82,7 +83,7 @@ class Nodes:
             self.relay.look.set()
         match message["type"]:
             case "feed.events":
-                self.relay.take(unpack(message))
+                self.relay.take(unpack(message), message.get("committed_at"))
             case "feed.look":
                 self.relay.look.set()
             case "feed.pulse":
@@ -118,44 +119,45 @@ class Nodes:
 
     async def send_pulse(self) -> None:
         async with asyncio.timeout(PULSE_SECONDS):
-            await self.layer.group_send(
-                GROUP, self.relay.describe() | {"type": "feed.pulse"}
-            )
+            pulse = self.relay.stats.describe() | {"type": "feed.pulse"}
+            await self.layer.group_send(GROUP, pulse)
 
-    async def census(self, question: Question) -> dict[str, Any]:
-        """The connections of all nodes: ``total``, ``nodes`` and one page of ``connections``.
+    async def ask(self, question: Question) -> dict[str, Any]:
+        """All nodes' answers as one, with the ``nodes`` that gave them and the ``silent``.
 
-        Waits for every node that has been heard of lately, a second at most.
+        Waits for every node that has been heard of lately, 0.75 s at most.
         """
-        answers = {self.relay.node: answer(question, self.relay.subscriptions.values())}
-        if self.carries and self.up:
-            identity = secrets.token_hex(8)
-            self.questions[identity] = answers
-            ask = {"type": "feed.ask", "question": identity, "node": self.relay.node}
-            try:
-                async with asyncio.timeout(CENSUS_SECONDS):
-                    await self.layer.group_send(
-                        GROUP, ask | {"asked": question.packed()}
-                    )
-                    while not self.known.keys() <= answers.keys():
-                        self.answered.clear()
-                        await self.answered.wait()
-            except TimeoutError:
-                pass  # a node that does not answer is not listed
-            finally:
-                del self.questions[identity]
-        return merge(question, answers)
+        if not (self.carries and self.up):
+            answers = {self.relay.node: await question.answer(self.relay)}
+            return question.merge(answers) | {"nodes": [self.relay.node], "silent": []}
+        identity = secrets.token_hex(8)
+        answers = self.questions[identity] = {}
+        ask = {"type": "feed.ask", "question": identity, "node": self.relay.node}
+        expected = self.known.keys() | {self.relay.node}
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self.layer.group_send(GROUP, ask | question.packed())
+                answers[self.relay.node] = await question.answer(self.relay)
+                while not expected <= answers.keys():
+                    self.answered.clear()
+                    await self.answered.wait()
+        except TimeoutError:
+            pass  # a node that does not answer is named
+        finally:
+            del self.questions[identity]
+        told = {"nodes": sorted(answers), "silent": sorted(expected - answers.keys())}
+        return question.merge(answers) | told
 
     async def reply(self, message: dict[str, Any]) -> None:
         """Answers another node's question, to everybody: nobody else has its number."""
         if message["node"] == self.relay.node:
             return
-        question = Question(**message["asked"])
+        question = Question.unpack(message)
         reply = {
             "type": "feed.answer",
             "question": message["question"],
             "node": self.relay.node,
-            "answer": answer(question, self.relay.subscriptions.values()),
+            "answer": await question.answer(self.relay),
         }
         with contextlib.suppress(Exception):
             await self.layer.group_send(GROUP, reply)
@@ -166,19 +168,27 @@ class Nodes:
         self.replies.add(task)
         task.add_done_callback(self.replies.discard)
 
+    def describe(self) -> list[dict[str, Any]]:
+        """This node as it is, and the others as they last told."""
+        own = self.relay.stats.describe()
+        return [own] + [
+            node for name, node in self.known.items() if name != own["node"]
+        ]
+
     def forget_gone(self) -> None:
         """Drops the nodes whose pulse has stopped."""
         horizon = self.relay.loop.time() - NODE_GONE_SECONDS
         self.known = {k: v for k, v in self.known.items() if v["heard_at"] > horizon}
 
 
-def message(events: list[Event], max_bytes: int) -> dict[str, Any]:
+def message(events: list[Event], committed_at: float, max_bytes: int) -> dict[str, Any]:
     """Events as one message of the channel layer, or a word to look when they are too big."""
     if sum(event.size for event in events) > max_bytes:
         return {"type": "feed.look"}
     return {
         "type": "feed.events",
         "epoch": events[0].epoch,
+        "committed_at": committed_at,
         "events": [event.packed() for event in events],
     }
 

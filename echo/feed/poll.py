@@ -10,7 +10,7 @@ from echo.feed.subscription import Subscription
 
 def polled(frames: Sequence[Frame], subscription: Subscription) -> HttpResponse:
     """``{"events", "last_event_id", "reset", "more"}``; events are encoded already."""
-    events = ",".join([frame.json for frame in frames if frame.type == "event"])
+    events = ",".join([frame.polled for frame in frames if frame.type == "event"])
     reset = next((frame for frame in frames if frame.type == "reset"), None)
     body = (
         f'{{"events":[{events}],"last_event_id":"{subscription.cursor}",'

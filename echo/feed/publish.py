@@ -8,6 +8,7 @@ import asyncio
 import atexit
 import logging
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from asgiref.sync import sync_to_async
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.db import transaction
 
-from echo.feed import log, metrics, nodes, relay
+from echo.feed import local, log, metrics, nodes
 from echo.feed.event import Event, encode_data
 from echo.models import Event as EventRow
 from echo.protocol import MAX_KEY_LENGTH, FeedError, check_topic
@@ -104,10 +105,11 @@ def check_key(key: object) -> str | None:
 
 def ring(events: list[Event]) -> None:
     """Tells this process's relays at once, and every other node over the channel layer."""
-    relay.take_everywhere(events)
+    committed_at = time.time()
+    local.take_everywhere(events, committed_at)
     layer = get_channel_layer()
     if layer is not None and not isinstance(layer, InMemoryChannelLayer):
-        doorbell.ring(nodes.message(events, MAX_RING_BYTES))
+        doorbell.ring(nodes.message(events, committed_at, MAX_RING_BYTES))
 
 
 class Doorbell:
@@ -148,7 +150,7 @@ class Doorbell:
                 await layer.group_send(nodes.GROUP, message)
             self.silent = False
         except Exception as error:  # noqa: BLE001 -- whatever the layer's client raises
-            if not self.silent and not relay.relays:  # a relay would tell by itself
+            if not self.silent and not local.relays:  # a relay would tell by itself
                 logger.warning(
                     "the channel layer is down (%s): nodes will find events in the log",
                     error or type(error).__name__,

@@ -11,27 +11,30 @@ import logging
 import os
 import random
 import secrets
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import DatabaseError
 
 from echo.feed import log, metrics
 from echo.feed.access import Interest, Reader
 from echo.feed.event import Event, Notice
-from echo.feed.farewell import before_shutdown
+from echo.feed.farewell import before_shutdown, spread_seconds
+from echo.feed.local import registry, relays
 from echo.feed.log import Page
 from echo.feed.nodes import Nodes
+from echo.feed.question import Question
 from echo.feed.recent import Recent
+from echo.feed.stats import STATS_TOPIC, Stats
 from echo.feed.subscription import Connection, State, Subscription
+from echo.feed.tally import Tallies
+from echo.feed.threads import in_reader_thread
+from echo.models import Event as EventRow
 from echo.protocol import CloseCode, EventId, FeedQuery, TooMany
 
 logger = logging.getLogger("echo.feed")
@@ -48,22 +51,6 @@ REMEMBERED_INTERESTS = 1000
 # Failures no further apart than this are one row, which is warned of once.
 QUIET_SECONDS = 30.0
 FAREWELL_SECONDS = 2.0
-RECONNECTS_A_SECOND = 500
-
-# Reading for a few readers who are behind must not wait for each other for long; more
-# threads would only queue at the database instead.
-readers = ThreadPoolExecutor(4, "feed-log")
-
-
-def in_reader_thread(function: Any) -> Any:
-    """The function as a coroutine that runs it with a healthy database connection."""
-
-    def call(*arguments: Any) -> Any:
-        close_old_connections()
-        return function(*arguments)
-
-    return sync_to_async(call, thread_sensitive=False, executor=readers)
-
 
 read_head = in_reader_thread(log.head)
 read_start = in_reader_thread(log.start)
@@ -87,6 +74,8 @@ class Relay:
         self.oldest_known: dict[Interest, tuple[float, EventId]] = {}
         self.readers_of: dict[str, dict[str, Subscription]] = {}
         self.recent = Recent()
+        self.tallies = Tallies()
+        self.stats = Stats(self)
         self.nodes = Nodes(self)
         self.log_up = True
         self.look = asyncio.Event()
@@ -101,7 +90,7 @@ class Relay:
         """Takes the log's head for its own, and begins to listen and to look."""
         self.head = await read_head()
         self.watch = log.CommitWatch()
-        jobs = [self.watch_log, self.tick, self.keep_retention]
+        jobs = [self.watch_log, self.tick, self.keep_retention, self.stats.keep]
         if self.nodes.carries:
             jobs += [self.nodes.listen, self.nodes.pulse]
         self.tasks = [
@@ -163,6 +152,7 @@ class Relay:
         for topic, readers_of_topic in self.readers_of.items():
             if interest.matches(topic):
                 readers_of_topic[connection.id] = subscription
+        self.stats.joined(subscription)
         metrics.connections.labels(connection.transport).inc()
         if self.stopping:
             self.dismiss(subscription)
@@ -206,33 +196,42 @@ class Relay:
             del self.addresses[address]
         for readers_of_topic in self.readers_of.values():
             readers_of_topic.pop(identity, None)
+        self.stats.left(subscription)
         metrics.connections.labels(subscription.connection.transport).dec()
         if self.stopping and not self.subscriptions:
             self.deserted.set()
 
     # --- fan-out -----------------------------------------------------------------------
 
-    def take(self, events: Iterable[Event]) -> None:
+    def take(self, events: Iterable[Event], committed_at: float | None = None) -> None:
         """Takes events a doorbell brought: fans out what comes next, and notices a gap."""
         for event in events:
             if event.epoch != self.head.epoch or event.number > self.head.number + 1:
                 self.look.set()
                 return
             if event.number == self.head.number + 1:
-                self.fan_out(event)
+                self.fan_out(event, committed_at)
+            else:
+                self.tallies.committed(event, committed_at)
 
-    def fan_out(self, event: Event) -> None:
+    def fan_out(self, event: Event, committed_at: float | None = None) -> None:
         """Offers the next event to everybody who reads its topic: no I/O, no copy."""
         self.head = event.id
         self.recent.append(event)
         subscriptions = self.readers_of.get(event.topic)
         if subscriptions is None:
             subscriptions = self.find_readers(event.topic)
+        readers = len(subscriptions)
+        sent_at = datetime.fromisoformat(event.sent_at).timestamp()
+        self.tallies.remember(event, readers)
+        if event.topic != STATS_TOPIC:
+            is_sample = self.stats.count(readers)
+            if is_sample or event.source == EventRow.Source.ADMIN:
+                event = self.tallies.begin(event, sent_at, readers, committed_at)
         for subscription in subscriptions.values():
             subscription.offer(event)
         metrics.events.inc()
-        metrics.deliveries.inc(len(subscriptions))
-        sent_at = datetime.fromisoformat(event.sent_at).timestamp()
+        metrics.deliveries.inc(readers)
         metrics.delivery_seconds.observe(max(0.0, time.time() - sent_at))
 
     def find_readers(self, topic: str) -> dict[str, Subscription]:
@@ -246,6 +245,18 @@ class Relay:
         }
         self.readers_of[topic] = found
         return found
+
+    async def count_readers(self, topic: str) -> int:
+        """How many read a topic now."""
+        if topic not in self.readers_of:
+            await asyncio.sleep(0)  # a look at every connection: others first
+            self.find_readers(topic)
+        return len(self.readers_of[topic])
+
+    def count_waiting(self, event_id: EventId, topic: str) -> int:
+        """How many read a topic, and have not come to this event yet."""
+        readers = self.readers_of.get(topic, {}).values()
+        return sum(1 for reader in readers if reader.cursor < event_id)
 
     def remembers(self, cursor: EventId) -> bool:
         """True when every event after the cursor is in memory."""
@@ -348,6 +359,7 @@ class Relay:
             "the log is another one: %s was %s; readers are reset", last, self.head
         )
         self.recent.clear()
+        self.tallies.clear()
         self.head = last
         for subscription in self.subscriptions.values():
             subscription.lose(reason, last)
@@ -403,17 +415,15 @@ class Relay:
 
     def dismiss(self, subscription: Subscription) -> None:
         """Says ``bye`` to one reader, who comes back at a time of its own."""
-        spread = min(20.0, 0.5 + len(self.subscriptions) / RECONNECTS_A_SECOND)
+        spread = spread_seconds(len(self.subscriptions))
         subscription.end(CloseCode.SHUTDOWN, "shutdown", random.uniform(0.1, spread))
 
 
 # --- the process's relays --------------------------------------------------------------
 
-relays: WeakKeyDictionary[asyncio.AbstractEventLoop, Relay] = WeakKeyDictionary()
 starting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
     WeakKeyDictionary()
 )
-registry = threading.Lock()
 
 
 async def get_relay() -> Relay:
@@ -444,10 +454,16 @@ async def subscribe(
     return await relay.subscribe(interest, query.since, connection, heartbeat_seconds)
 
 
-def take_everywhere(events: list[Event]) -> None:
-    """Hands events that this process has committed to its own relays, from any thread."""
-    with registry:
-        present = list(relays.items())
-    for loop, relay in present:
-        with contextlib.suppress(RuntimeError):  # the loop has been closed
-            loop.call_soon_threadsafe(relay.take, events)
+async def ask(question: Question) -> dict[str, Any]:
+    """What all nodes answer to an operator's question."""
+    return await (await get_relay()).nodes.ask(question)
+
+
+async def describe_nodes() -> dict[str, Any]:
+    """``log``, its head (None while it is down), and a description of each of the ``nodes``."""
+    relay = await get_relay()
+    try:
+        head = str(await read_head())
+    except DatabaseError:
+        head = None
+    return {"log": head, "nodes": relay.nodes.describe()}

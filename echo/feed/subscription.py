@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MAX_QUEUED_EVENTS = 1000
 MAX_QUEUED_BYTES = 1024 * 1024
+# What a client says of itself is listed up to so many characters.
+MAX_USER_AGENT_LENGTH = 300
 
 
 class State(Enum):
@@ -252,6 +254,20 @@ class Subscription:
         """Ends the subscription then, so that its client resumes it elsewhere."""
         self.expires_at = time.monotonic() + seconds
 
+    @property
+    def words(self) -> str:
+        """What an operator may search for."""
+        connection, reader = self.connection, self.interest.reader
+        return " ".join(
+            (
+                connection.id,
+                connection.address,
+                connection.user_agent,
+                reader.username,
+                *self.interest.patterns,
+            )
+        )
+
     def describe(self) -> dict[str, Any]:
         """The connection as the census lists it."""
         reader = self.interest.reader
@@ -260,7 +276,7 @@ class Subscription:
             "transport": self.connection.transport,
             "user": reader.username,
             "address": self.connection.address,
-            "user_agent": self.connection.user_agent,
+            "user_agent": self.connection.user_agent[:MAX_USER_AGENT_LENGTH],
             "topics": list(self.interest.patterns),
             "since": self.connection.since,
             "behind": max(0, self.relay.head.number - self.cursor.number),

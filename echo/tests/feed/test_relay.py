@@ -11,7 +11,7 @@ from channels.layers import InMemoryChannelLayer
 from django.db import connection, connections
 from pytest_django import Settings
 
-from echo.feed import Reader, Relay, apublish, get_relay, nodes
+from echo.feed import Reader, Relay, apublish, get_relay, nodes, threads
 from echo.feed import relay as module
 from echo.feed.nodes import message, unpack
 from echo.feed.relay import in_reader_thread
@@ -73,7 +73,7 @@ async def test_doorbells_in_the_wrong_order_are_put_right(relay: Relay) -> None:
 async def test_an_event_of_another_epoch_is_no_event_of_this_log(relay: Relay) -> None:
     reader = await subscribe(relay)
     (event,) = await write("news")
-    stranger = unpack(message([event], 10**6) | {"epoch": "00000000"})
+    stranger = unpack(message([event], 0.0, 10**6) | {"epoch": "00000000"})
     relay.take(stranger)
     assert relay.look.is_set()
     assert reader.is_idle
@@ -287,7 +287,7 @@ async def test_an_event_is_encoded_once_and_costs_no_database_and_no_task(
 
     monkeypatch.setattr(json, "dumps", counting("json", json.dumps))
     monkeypatch.setattr(
-        module.readers, "submit", counting("thread", module.readers.submit)
+        threads.readers, "submit", counting("thread", threads.readers.submit)
     )
     monkeypatch.setattr(asyncio, "create_task", counting("task", asyncio.create_task))
     with connection.execute_wrapper(
@@ -306,7 +306,7 @@ async def test_readers_who_were_away_for_a_moment_need_no_database(
 ) -> None:
     first, *rest = await write(*["news"] * 10)
     relay.take([first, *rest])
-    monkeypatch.setattr(module.readers, "submit", None)
+    monkeypatch.setattr(threads.readers, "submit", None)
     back = await subscribe(relay, since=first.id)
     assert await read_numbers(back) == list(range(2, 11))
 
@@ -393,14 +393,14 @@ async def carried(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> Relay:
 async def test_a_doorbell_brings_the_events_themselves(carried: Relay) -> None:
     reader = await subscribe(carried)
     events = await write("news", "staff.x", "news")
-    carried.nodes.hear(message(events, 10**6))
+    carried.nodes.hear(message(events, 0.0, 10**6))
     assert await read_numbers(reader) == [1, 3]
 
 
 async def test_a_doorbell_with_too_much_to_carry_says_look(carried: Relay) -> None:
     events = await write("news", "news")
-    assert message(events, 100) == {"type": "feed.look"}
-    carried.nodes.hear(message(events, 100))
+    assert message(events, 0.0, 100) == {"type": "feed.look"}
+    carried.nodes.hear(message(events, 0.0, 100))
     assert carried.look.is_set()
 
 

@@ -1,0 +1,24 @@
+"""This process's relays, one for each event loop that serves."""
+
+import asyncio
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from echo.feed.event import Event
+
+if TYPE_CHECKING:
+    from echo.feed.relay import Relay
+
+relays: WeakKeyDictionary[asyncio.AbstractEventLoop, "Relay"] = WeakKeyDictionary()
+registry = threading.Lock()
+
+
+def take_everywhere(events: list[Event], committed_at: float) -> None:
+    """Hands events that this process has committed to its own relays, from any thread."""
+    with registry:
+        present = list(relays.items())
+    for loop, relay in present:
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(relay.take, events, committed_at)

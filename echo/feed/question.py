@@ -1,0 +1,129 @@
+"""What an operator asks of all nodes, this one included: each answers for itself.
+
+A question travels by its class's name and its fields, an answer as plain JSON values.
+``answer`` runs on every node, ``merge`` where it was asked.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from echo.protocol import EventId
+
+if TYPE_CHECKING:
+    from echo.feed.relay import Relay
+
+Answers = Mapping[str, Any]  # by the name of the node
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The base of all questions, which knows them by name."""
+
+    kinds: ClassVar[dict[str, type["Question"]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Question.kinds[cls.__name__] = cls
+
+    def packed(self) -> dict[str, Any]:
+        """The question as it travels over the channel layer."""
+        return {"kind": type(self).__name__, "fields": asdict(self)}
+
+    @staticmethod
+    def unpack(packed: dict[str, Any]) -> "Question":
+        return Question.kinds[packed["kind"]].of(packed["fields"])
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Self:
+        return cls(**fields)
+
+    async def answer(self, relay: "Relay") -> Any:
+        """What this node knows, or has done."""
+        raise NotImplementedError
+
+    def merge(self, answers: Answers) -> dict[str, Any]:
+        """One result of all nodes' answers."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Readers(Question):
+    """How many connections read each of these topics: ``{"readers": {topic: count}}``."""
+
+    topics: tuple[str, ...]
+
+    async def answer(self, relay: "Relay") -> dict[str, int]:
+        return {topic: await relay.count_readers(topic) for topic in self.topics}
+
+    def merge(self, answers: Answers) -> dict[str, Any]:
+        counts = {
+            topic: sum(answer[topic] for answer in answers.values())
+            for topic in self.topics
+        }
+        return {"readers": counts}
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries(Question):
+    """To how many connections each event was handed: ``{"deliveries": {number: count}}``.
+
+    Events that no node remembers are left out.
+    """
+
+    numbers: tuple[int, ...]
+
+    async def answer(self, relay: "Relay") -> list[tuple[int, int]]:
+        offered = relay.tallies.offered
+        return [(n, offered[n]) for n in self.numbers if n in offered]
+
+    def merge(self, answers: Answers) -> dict[str, Any]:
+        counts: dict[int, int] = {}
+        for answer in answers.values():
+            for number, count in answer:
+                counts[number] = counts.get(number, 0) + count
+        return {"deliveries": counts}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt(Question):
+    """How far the delivery of one event has come, if its deliveries are counted.
+
+    ``offered``: connections that read its topic when it came; ``delivered``: how many of
+    them have been handed it live; ``waiting``: connections that have yet to come to it, from
+    the log; ``seconds``: from its COMMIT to the last of these deliveries, None before the
+    first; ``is_known``: False when no node counts it, or none does any more.
+    """
+
+    id: str
+
+    async def answer(self, relay: "Relay") -> dict[str, Any] | None:
+        event_id = EventId.parse(self.id)
+        tally = relay.tallies.tallies.get(event_id)
+        if tally is None:
+            return None
+        return {
+            "sent_at": tally.sent_at,
+            "committed_at": tally.committed_at,
+            "last_at": tally.last_at,
+            "offered": tally.offered,
+            "delivered": tally.delivered,
+            "waiting": relay.count_waiting(event_id, tally.topic),
+        }
+
+    def merge(self, answers: Answers) -> dict[str, Any]:
+        known = [answer for answer in answers.values() if answer is not None]
+        totals = {
+            name: sum(answer[name] for answer in known)
+            for name in ("offered", "delivered", "waiting")
+        }
+        return totals | {"seconds": seconds(known), "is_known": bool(known)}
+
+
+def seconds(answers: list[dict[str, Any]]) -> float | None:
+    """From COMMIT, or from the event's ``sent_at`` where none saw that, to the last delivery."""
+    ends = [answer["last_at"] for answer in answers if answer["last_at"] is not None]
+    if not ends:
+        return None
+    begins = [a["committed_at"] for a in answers if a["committed_at"] is not None]
+    begin = min(begins) if begins else answers[0]["sent_at"]
+    return max(0.0, max(ends) - begin)
