@@ -1,5 +1,5 @@
 """The operators' side of the feed: one module for each of the things they see."""
 
-from echo.admin import events, tokens, topics
+from echo.admin import events, nodes, tokens, topics
 
-__all__ = ["events", "tokens", "topics"]
+__all__ = ["events", "nodes", "tokens", "topics"]

@@ -1,0 +1,130 @@
+"""Nodes: the server processes that are alive, and what the feed does in each second."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from echo import feed
+from echo.models import Event, Node
+from echo.protocol import EventId
+
+# What the graph shows; WINDOW_SECONDS in static/echo/admin/graph.js is the same.
+WINDOW_SECONDS = 600
+
+# The charts: each with its name, the unit, and its lines' figures and names.
+CHARTS = (
+    (_("Events"), _("per second"), {"events_per_second": ""}),
+    (_("Deliveries"), _("per second"), {"deliveries_per_second": ""}),
+    (_("Connections"), _("now"), {"connections": ""}),
+    (
+        _("Delivery delay"),
+        _("ms"),
+        {"delay_p50_ms": _("median"), "delay_p99_ms": _("99 %")},
+    ),
+)
+
+
+@admin.register(Node)
+class NodeAdmin(admin.ModelAdmin):
+    """One page: the live graph, and the nodes as they tell of themselves."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """Only the page and its table: a node has no row that could be looked at."""
+        view = self.admin_site.admin_view
+        return [
+            path("", view(self.changelist_view), name="echo_node_changelist"),
+            path("table/", view(self.table_view), name="echo_node_table"),
+        ]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The page."""
+        site = self.ask(request)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Nodes"),
+            "opts": self.opts,
+            "charts": CHARTS,
+            "start": {
+                "topic": feed.STATS_TOPIC,
+                "since": replayed_from(site["log"]),
+                "now": int(time.time()),
+                "time_zone": timezone.get_current_timezone_name(),
+                "table": reverse("admin:echo_node_table"),
+            },
+        }
+        return TemplateResponse(
+            request,
+            "admin/echo/node/change_list.html",
+            context | table(site) | (extra_context or {}),
+        )
+
+    def table_view(self, request: HttpRequest) -> HttpResponse:
+        """The table alone, as it is now."""
+        context = table(self.ask(request))
+        return TemplateResponse(request, "admin/echo/node/table.html", context)
+
+    def ask(self, request: HttpRequest) -> dict[str, Any]:
+        """What the nodes tell, for those who may know."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return async_to_sync(feed.nodes)()
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def replayed_from(log: str | None) -> str | None:
+    """The id before the first figures of the graph's ten minutes; the log's head for none."""
+    if log is None:
+        return None
+    recent = Event.objects.filter(
+        topic=feed.STATS_TOPIC,
+        sent_at__gt=timezone.now() - timedelta(seconds=WINDOW_SECONDS),
+    ).values_list("number", flat=True)
+    numbers = list(recent.order_by("-number")[:WINDOW_SECONDS])
+    epoch = EventId.parse(log).epoch
+    return str(EventId(epoch, min(numbers) - 1)) if numbers else log
+
+
+def table(site: dict[str, Any]) -> dict[str, Any]:
+    """What the table shows: the nodes, the oldest first; and whether others are unheard."""
+    own = site["nodes"][0]
+    nodes = sorted(site["nodes"], key=lambda node: node["started_at"])
+    return {
+        "nodes": [row(node, site["log"]) for node in nodes],
+        "connections": sum(node["connections"] for node in nodes),
+        "others_are_unheard": own["channel_layer"] == "down",
+    }
+
+
+def row(node: dict[str, Any], log: str | None) -> dict[str, Any]:
+    """A node as its row shows it."""
+    return node | {
+        "started_at": datetime.fromtimestamp(node["started_at"], UTC),
+        "behind": behind(node["head"], log),
+    }
+
+
+def behind(head: str, log: str | None) -> int | None:
+    """How many events a node has yet to see; None where its log is another one, or down."""
+    if log is None:
+        return None
+    here, there = EventId.parse(head), EventId.parse(log)
+    return max(0, there.number - here.number) if here.epoch == there.epoch else None
