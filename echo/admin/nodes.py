@@ -78,7 +78,7 @@ class NodeAdmin(admin.ModelAdmin):
         """What the nodes tell, for those who may know."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return async_to_sync(feed.nodes)()
+        return async_to_sync(feed.describe_nodes)()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
