@@ -1,7 +1,5 @@
 """Who is connected: asked of every node, answered with a page and totals."""
 
-import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,35 +14,7 @@ from echo.feed import (
     Relay,
     Subscription,
 )
-from echo.feed.relay import read_head
 from echo.protocol import CloseCode, FeedError
-
-
-class Wire:
-    """A channel layer that carries each message to all relays, as bytes, as Redis would."""
-
-    def __init__(self, *relays: Relay) -> None:
-        self.relays = list(relays)
-
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        for relay in self.relays:
-            relay.nodes.hear(json.loads(json.dumps(message)))
-
-
-@pytest.fixture
-async def nodes(transactional_db: None) -> AsyncIterator[tuple[Relay, Relay]]:
-    """Two nodes that have heard each other's pulse."""
-    relays = Relay(), Relay()
-    wire: Any = Wire(*relays)
-    for relay in relays:
-        relay.head = await read_head()
-        relay.nodes.layer, relay.nodes.carries = wire, True
-    for relay in relays:
-        await relay.nodes.send_pulse()
-    yield relays
-    for relay in relays:
-        for subscription in list(relay.subscriptions.values()):
-            subscription.close()
 
 
 async def connect(
@@ -181,7 +151,7 @@ async def test_connections_are_ended_on_whichever_node_they_are(
     readers = [await connect(nodes[n % 2]) for n in range(4)]
     ids = tuple(reader.connection.id for reader in readers[:2])
     code = CloseCode.DISCONNECTED_BY_OPERATOR
-    result = await nodes[0].nodes.ask(End(code, "enough", ids=ids))
+    result = await nodes[0].nodes.ask(End(code, "enough", Census(ids=ids)))
     assert result["ended"] == 2
     assert {row["id"] for row in result["rows"]} == set(ids)
     for reader in readers[:2]:
@@ -189,7 +159,7 @@ async def test_connections_are_ended_on_whichever_node_they_are(
         assert isinstance(bye, Notice)
         assert (bye.fields["code"], bye.fields["reason"]) == (4503, "enough")
     assert [reader.bye for reader in readers[2:]] == [None, None]
-    again = await nodes[0].nodes.ask(End(code, "enough", ids=ids))
+    again = await nodes[0].nodes.ask(End(code, "enough", Census(ids=ids)))
     assert again["ended"] == 0
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from echo.feed import Relay, polled
+from echo.protocol import CloseCode
 from echo.tests.feed.reading import subscribe, write
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
@@ -47,3 +48,41 @@ async def test_a_reset_is_told_in_its_own_field(relay: Relay) -> None:
     assert answer["events"] == []
     assert answer["reset"]["reason"] == "epoch"
     assert answer["last_event_id"] == answer["reset"]["last_event_id"]
+
+
+async def test_a_bye_is_told_in_a_field_that_is_there_only_then(relay: Relay) -> None:
+    reader = await subscribe(relay, "news")
+    assert "bye" not in json.loads(polled(await reader.ready(), reader).content)
+    reader.end(CloseCode.DISCONNECTED_BY_OPERATOR, "maintenance", 86_400)
+    answer = json.loads(polled(await reader.ready(), reader).content)
+    assert answer["events"] == []
+    assert answer["bye"] == {
+        "type": "bye",
+        "code": 4503,
+        "reason": "maintenance",
+        "retry_ms": 86_400_000,
+    }
+
+
+async def test_a_bye_beside_events_loses_neither(relay: Relay) -> None:
+    reader = await subscribe(relay, "news")
+    relay.take(await write("news", "news"))
+    frames = await reader.ready()
+    reader.end(CloseCode.ASKED_TO_RECONNECT, "elsewhere")
+    answer = json.loads(polled(frames, reader).content)
+    assert [event["id"] for event in answer["events"]] == [
+        str(frame.cursor) for frame in frames
+    ]
+    assert answer["last_event_id"] == str(frames[-1].cursor)
+    assert answer["bye"]["code"] == 4011
+
+
+async def test_a_bye_before_events_leaves_the_cursor_before_them(relay: Relay) -> None:
+    reader = await subscribe(relay, "news")
+    before = reader.cursor
+    relay.take(await write("news"))
+    reader.end(CloseCode.ASKED_TO_RECONNECT, "elsewhere")
+    answer = json.loads(polled(await reader.ready(), reader).content)
+    assert answer["events"] == []
+    assert answer["last_event_id"] == str(before)
+    assert answer["bye"]["code"] == 4011
