@@ -31,7 +31,8 @@ Place = tuple[float, str]
 class Census(Question):
     """Which connections, in the order of their age: a page of them, and how many there are.
 
-    ``state`` is "live" or "catching_up"; ``search`` looks into every field. ``after`` or
+    ``state`` is "live" or "catching_up"; ``search`` looks into every field; ``ids`` are
+    the only ones that are asked for, when there are any. ``after`` or
     ``before`` is the place ``(since, id)`` of the row next to the page. The result is
     ``total``, ``preceding`` (how many stand before the page), and ``rows``.
     """
@@ -44,6 +45,7 @@ class Census(Question):
     after: Place | None = None
     before: Place | None = None
     limit: int = 100
+    ids: tuple[str, ...] = ()
 
     def matches(self, subscription: "Subscription") -> bool:
         """True for a connection that is asked for."""
@@ -57,6 +59,9 @@ class Census(Question):
         """This node's connections that are asked for."""
         if self.node not in ("", relay.node):
             return []
+        if self.ids:
+            known = map(relay.subscriptions.get, self.ids)
+            return [s for s in known if s is not None and self.matches(s)]
         found = []
         for number, subscription in enumerate(list(relay.subscriptions.values())):
             if number % AT_ONCE == AT_ONCE - 1:
@@ -105,7 +110,7 @@ class Census(Question):
 
 @dataclass(frozen=True, slots=True)
 class End(Question):
-    """Ends connections: those that ``where`` asks for, and of them only ``ids`` if any.
+    """Ends the connections that ``where`` asks for, on whichever page.
 
     The result is ``ended``, how many, and the ``rows`` of the first 200 of each node.
     """
@@ -113,7 +118,6 @@ class End(Question):
     code: int
     reason: str
     where: Census = field(default_factory=Census)
-    ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         size = len(self.reason.encode())
@@ -127,13 +131,7 @@ class End(Question):
         return cls(**fields | {"where": Census(**fields["where"])})
 
     async def answer(self, relay: "Relay") -> dict[str, Any]:
-        chosen = set(self.ids)
-        found = [
-            subscription
-            for subscription in await self.find(relay)
-            if subscription.bye is None
-            and (not chosen or subscription.connection.id in chosen)
-        ]
+        found = [s for s in await self.where.find(relay) if s.bye is None]
         rows = [s.describe() | {"node": relay.node} for s in found[:MAX_PAGE]]
         for number, subscription in enumerate(found):
             if number % AT_ONCE == AT_ONCE - 1:
@@ -142,9 +140,6 @@ class End(Question):
                 CloseCode(self.code), self.reason, self.retry_seconds(len(found))
             )
         return {"ended": len(found), "rows": rows}
-
-    async def find(self, relay: "Relay") -> list["Subscription"]:
-        return await self.where.find(relay)
 
     def retry_seconds(self, count: int) -> float:
         """Those who are to come back do so one by one; the others, not for a day.
