@@ -1,10 +1,12 @@
 /** Draws the live graph: one uPlot for each chart, with one time axis and one cursor. */
 
 import uPlot from "../vendor/uplot/uPlot.esm.js";
-import { FIGURES, figureFormat, History, timeRange } from "./graph.js";
+import { FIGURES, figureFormat, GAP_SECONDS, History, timeRange } from "./graph.js";
 
 const Y_AXIS_PIXELS = 52;
 const X_AXIS_PIXELS = 24;
+// The same on every chart, so that a moment stands at the same place on all of them.
+const PADDING = [10, 8, 6, 0];
 const MINUTES = [60, 120, 300, 600];
 const FONT = "11px system-ui, sans-serif";
 // The second line of a chart is told from the first without colour.
@@ -67,7 +69,8 @@ export class Graph {
   }
 
   /** Writes what the lines have where the cursor is, on every chart. */
-  showThen({ cursor: { idx }, data }, places, element) {
+  showThen({ cursor: { idxs }, data }, places, element) {
+    const idx = idxs[1];
     const second = data[0][idx];
     if (second === undefined) element.textContent = "";
     else {
@@ -82,12 +85,14 @@ export class Graph {
     const options = {
       width: plot.clientWidth,
       height: plot.clientHeight,
+      padding: PADDING,
       legend: { show: false },
       cursor: {
         sync: { key: "graph" },
         drag: { x: false, y: false },
         y: false,
         points: { size: 6 },
+        dataIdx: near,
       },
       scales: {
         x: { range: () => this.range() },
@@ -138,6 +143,11 @@ export class Graph {
   }
 }
 
+/** The place that the cursor shows: none where the nearest is far, in a gap. */
+function near({ data }, _line, idx, second) {
+  return Math.abs(data[0][idx] - second) <= GAP_SECONDS ? idx : null;
+}
+
 function axis() {
   return {
     font: FONT,
@@ -162,6 +172,15 @@ function line(place) {
     stroke: colour(place ? "--body-quiet-color" : "--link-fg"),
     width: 1.5,
     dash: place ? DASH : undefined,
-    points: { size: 3 },
+    points: { size: 3, show: false, filter: isolated },
   };
+}
+
+/** The places whose neighbours are empty: without a point they would not be seen. */
+function isolated({ data }, place) {
+  const values = data[place];
+  const isEmpty = (i) => (values[i] ?? null) === null;
+  return values
+    .map((_, i) => i)
+    .filter((i) => !isEmpty(i) && isEmpty(i - 1) && isEmpty(i + 1));
 }
