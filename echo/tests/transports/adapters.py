@@ -220,10 +220,12 @@ class LongPoll:
             self.take(answer)
 
     def take(self, answer: Frame) -> None:
-        assert set(answer) == {"events", "last_event_id", "reset", "more"}
+        assert set(answer) - {"bye"} == {"events", "last_event_id", "reset", "more"}
         if answer["reset"]:
             self.frames.append(answer["reset"])
         self.frames.extend(answer["events"])
+        if "bye" in answer:
+            self.frames.append(answer["bye"])
         self.cursor = answer["last_event_id"]
 
     def ask(self, path: str, **headers: str) -> Frame | None:

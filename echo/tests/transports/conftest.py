@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from echo.tests.live import COMMANDS, LiveSite
-from echo.tests.transports.adapters import TRANSPORTS, Publisher, Stream
+from echo.tests.transports.adapters import TRANSPORTS, Publisher, Stream, ask
 
 MAX_CONNECTIONS = 12
 MAX_CONNECTIONS_PER_ADDRESS = 9
@@ -20,6 +21,7 @@ ENVIRONMENT = {
     "FEED_MAX_CONNECTIONS": str(MAX_CONNECTIONS),
     "FEED_MAX_CONNECTIONS_PER_ADDRESS": str(MAX_CONNECTIONS_PER_ADDRESS),
     "FEED_PUBLISHES_PER_SECOND": "10000",
+    "DJANGO_SETTINGS_MODULE": "echo.tests.settings_operator",
 }
 PREPARE = """
 import json
@@ -58,6 +60,11 @@ class FeedSite:
     @property
     def publish(self) -> Publisher:
         return Publisher(self.live, self.token)
+
+    def end(self, topic: str, code: int, reason: str) -> int:
+        """Ends whoever reads the topic, as an operator would; how many that were."""
+        asked = urlencode({"topic": topic, "code": code, "reason": reason})
+        return int(ask(self.live, f"/end?{asked}").json()["ended"])
 
     def cookie(self, name: str) -> str:
         return str(self.people[name][1])

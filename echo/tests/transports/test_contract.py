@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ from echo.protocol import EVENT_ID
 from echo.tests.live import ROOT, wait_until
 from echo.tests.transports.adapters import (
     TRANSPORTS,
+    Ended,
+    EventStream,
     LongPoll,
     Refused,
     ShortPoll,
+    WebSocket,
     ask,
     next_of,
     take,
@@ -215,6 +219,50 @@ def test_silence_is_filled_and_moves_the_cursor(
         assert stream.status == 304
     else:
         wait_until(lambda: cursor() == elsewhere, "a heartbeat with the log's head")
+
+
+# --- says bye -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", [WebSocket, EventStream, LongPoll])
+@pytest.mark.parametrize("code", [4503, 4011])
+def test_who_is_ended_is_told_why_and_when_to_come_back(
+    feed_site: FeedSite, streams: Open, topic: str, transport: Any, code: int
+) -> None:
+    stream = streams(transport, topic)
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(next_of, stream, "bye")
+        wait_until(
+            lambda: feed_site.end(topic, code, "小王子, mind <this>"),
+            "the reader to be there",
+        )
+        bye = told.result()
+    assert (bye["code"], bye["reason"]) == (code, "小王子, mind <this>")
+    assert (bye["retry_ms"] >= 86_400_000) is (code == 4503)
+    if not isinstance(stream, LongPoll):
+        check_end(stream, bye)
+    again = streams(transport, topic, since=stream.cursor)
+    feed_site.publish(topic, "after")
+    assert take_data(again, 1) == ["after"]
+
+
+def check_end(stream: Any, bye: Any) -> None:
+    """The stream is over, and says the same in its transport's own words."""
+    with pytest.raises(Ended) as end:
+        stream.next()
+    if isinstance(stream, EventStream):
+        assert stream.retries[-1] == bye["retry_ms"]
+    else:
+        assert (end.value.code, end.value.reason) == (bye["code"], bye["reason"])
+
+
+def test_nobody_is_there_between_two_short_polls(
+    feed_site: FeedSite, streams: Open, topic: str
+) -> None:
+    stream = streams(ShortPoll, topic)
+    assert feed_site.end(topic, 4503, "gone already") == 0
+    feed_site.publish(topic, "after")
+    assert take_data(stream, 1) == ["after"]
 
 
 # --- refuses --------------------------------------------------------------------------

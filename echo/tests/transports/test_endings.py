@@ -127,8 +127,8 @@ def test_an_event_stream_is_told_bye_with_a_time_to_retry_and_ends(
     assert ending.retries[-1] == ending.bye["retry_ms"]
 
 
-def test_a_long_poll_is_answered_at_once(endings: dict[str, Ending]) -> None:
-    assert endings["longpoll"].bye["type"] == "heartbeat"
+def test_a_long_poll_is_answered_at_once_with_bye(endings: dict[str, Ending]) -> None:
+    check_bye(endings["longpoll"].bye)
 
 
 def check_bye(bye: Frame) -> None:
