@@ -1,0 +1,447 @@
+"""Live connections of all nodes: looked at, ended, and tried with a test event.
+
+Nothing of them is stored: each page is one question to the nodes, which answer with a page.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from echo import feed
+from echo.admin.listing import STATES, TRANSPORTS, BadListing, Listing
+from echo.admin.testing import TooManyTopics, plan
+from echo.models import Connection, Event
+from echo.protocol import MAX_CLOSE_REASON_BYTES, CloseCode, FeedError
+
+ID = re.compile(r"[\w-]{1,20}", re.ASCII)
+# The pseudo connection to which the log of actions ties what was done to all that match.
+ALL = "all"
+# Topics of one connection that a row names; the others are in its title.
+SHOWN_TOPICS = 4
+# Connections that a page asking for confirmation names.
+SHOWN_SELECTED = 10
+
+
+def ask(question: Any) -> dict[str, Any]:
+    """All nodes' answer, on the event loop that the server runs on."""
+    answer: dict[str, Any] = async_to_sync(feed.ask)(question)
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The connections that an action is for: some of a page, or all that match."""
+
+    listing: Listing
+    ids: tuple[str, ...]
+    is_all: bool
+
+    @property
+    def where(self) -> feed.Census:
+        """A selected connection stays selected when it no longer matches the filters."""
+        return self.listing.where if self.is_all else feed.Census(ids=self.ids)
+
+    def __bool__(self) -> bool:
+        return self.is_all or bool(self.ids)
+
+    def __str__(self) -> str:
+        if not self.is_all:
+            return f"{len(self.ids)} selected"
+        filters = self.listing.filters.items()
+        words = ", ".join(f'{name} is "{value}"' for name, value in filters)
+        return f"all that match {words}" if words else "all"
+
+
+class ReasonForm(forms.Form):
+    """Why clients are disconnected, as they are told."""
+
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"),
+        required=False,
+        widget=forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"}),
+        help_text=gettext_lazy(
+            "Shown to the client, at most %(limit)d bytes; empty: disconnected by an "
+            "operator"
+        )
+        % {"limit": MAX_CLOSE_REASON_BYTES},
+    )
+
+    def clean_reason(self) -> str:
+        reason = self.cleaned_data["reason"] or "disconnected by an operator"
+        if (size := len(reason.encode())) > MAX_CLOSE_REASON_BYTES:
+            raise forms.ValidationError(
+                _(
+                    "Expected at most %(limit)d bytes of UTF-8, got %(size)d: shorten it."
+                )
+                % {"limit": MAX_CLOSE_REASON_BYTES, "size": size}
+            )
+        return reason
+
+
+@admin.register(Connection)
+class ConnectionAdmin(admin.ModelAdmin):
+    """A list like Django's own, of rows that no table holds."""
+
+    actions = ("disconnect", "ask_to_reconnect", "send_test_event")
+
+    # --- who may -----------------------------------------------------------------------
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("echo.end_connection")
+
+    def has_test_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("echo.add_event")
+
+    # --- pages -------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        """Only these two: Django's other pages of a model would read its table."""
+        view = self.admin_site.admin_view
+        return [
+            path("", view(self.changelist_view), name="echo_connection_changelist"),
+            path(
+                "<path:object_id>/change/",
+                view(self.change_view),
+                name="echo_connection_change",
+            ),
+        ]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Where the log of actions links to: the list, with this connection if it lives."""
+        listing = Listing() if object_id == ALL else Listing(q=unquote(object_id))
+        return HttpResponseRedirect(changelist() + listing.address())
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: Any = None
+    ) -> HttpResponse:
+        """The list; only its rows and pages when the page asks to refresh itself."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            listing = Listing.parse(request.GET)
+        except BadListing as error:
+            context = self.context(request, Listing(), problem=str(error))
+            return self.page(request, "change_list", context, status=400)
+        if request.method == "POST":
+            answer = self.act(request, listing)
+            return answer or HttpResponseRedirect(request.get_full_path())
+        context = self.context(request, listing) | shown(listing, ask(listing.census))
+        is_refresh = "X-Fragment" in request.headers
+        return self.page(request, "refresh" if is_refresh else "change_list", context)
+
+    def context(
+        self, request: HttpRequest, listing: Listing, **more: Any
+    ) -> dict[str, Any]:
+        """What every page of connections needs."""
+        return {
+            **self.admin_site.each_context(request),
+            "title": self.opts.verbose_name_plural,
+            "opts": self.opts,
+            "listing": listing,
+            "action_choices": self.get_action_choices(request),
+            "has_actions": bool(self.get_actions(request)),
+            "checkbox_name": ACTION_CHECKBOX_NAME,
+            **more,
+        }
+
+    def page(
+        self, request: HttpRequest, name: str, context: dict[str, Any], **response: Any
+    ) -> HttpResponse:
+        template = f"admin/echo/connection/{name}.html"
+        return TemplateResponse(request, template, context, **response)
+
+    # --- actions -----------------------------------------------------------------------
+
+    def act(self, request: HttpRequest, listing: Listing) -> HttpResponse | None:
+        """Runs the action that was chosen; None when the list is to be shown again."""
+        name = request.POST.get("action", "")
+        given = filter(ID.fullmatch, request.POST.getlist(ACTION_CHECKBOX_NAME))
+        ids = tuple(dict.fromkeys(given))
+        selection = Selection(listing, ids, request.POST.get("select_across") == "1")
+        if name and name not in self.get_actions(request):
+            raise PermissionDenied
+        if not name:
+            self.message_user(request, _("No action selected."), messages.WARNING)
+            return None
+        if not selection:
+            text = _("Select connections first: nothing has been done.")
+            self.message_user(request, text, messages.WARNING)
+            return None
+        action: Any = self.get_actions(request)[name][0]
+        answer: HttpResponse | None = action(self, request, selection)
+        return answer
+
+    @admin.action(
+        description=gettext_lazy("Disconnect selected connections"), permissions=["end"]
+    )
+    def disconnect(
+        self, request: HttpRequest, selection: Selection
+    ) -> HttpResponse | None:
+        """Clients that are disconnected by an operator stay away."""
+        confirmed = "confirmed" in request.POST
+        form = ReasonForm(request.POST if confirmed else None)
+        if not (confirmed and form.is_valid()):
+            return self.confirm(request, selection, form=form)
+        reason = form.cleaned_data["reason"]
+        code = CloseCode.DISCONNECTED_BY_OPERATOR
+        answer = ask(feed.End(code, reason, selection.where))
+        self.log_ended(request, selection, answer, f'disconnected, reason "{reason}"')
+        done = ngettext(
+            "%(count)s connection disconnected, on %(nodes)s.",
+            "%(count)s connections disconnected, on %(nodes)s.",
+            answer["ended"],
+        )
+        self.tell_ended(request, selection, answer, done)
+        return None
+
+    @admin.action(
+        description=gettext_lazy("Ask selected connections to reconnect"),
+        permissions=["end"],
+    )
+    def ask_to_reconnect(
+        self, request: HttpRequest, selection: Selection
+    ) -> HttpResponse | None:
+        """Clients that are asked to reconnect come back by themselves, one by one."""
+        if selection.is_all and "confirmed" not in request.POST:
+            return self.confirm(request, selection)
+        code = CloseCode.ASKED_TO_RECONNECT
+        answer = ask(feed.End(code, "asked to reconnect", selection.where))
+        self.log_ended(request, selection, answer, "asked to reconnect")
+        done = ngettext(
+            "%(count)s connection asked to reconnect, on %(nodes)s.",
+            "%(count)s connections asked to reconnect, on %(nodes)s.",
+            answer["ended"],
+        )
+        self.tell_ended(request, selection, answer, done)
+        return None
+
+    @admin.action(
+        description=gettext_lazy("Send a test event to selected connections"),
+        permissions=["test"],
+    )
+    def send_test_event(
+        self, request: HttpRequest, selection: Selection
+    ) -> HttpResponse | None:
+        """An event exists only in the log: others who read its topic get it too."""
+        try:
+            if "confirmed" in request.POST:
+                self.publish_test(request, selection)
+                return None
+            topics, readers = plan(ask, selection.where)
+        except (TooManyTopics, FeedError) as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return None
+        if not topics:
+            self.message_user(request, _("They have all gone."), messages.WARNING)
+            return None
+        reached = [
+            {"topic": topic, "selected": count, "readers": readers[topic]}
+            for topic, count in topics.items()
+        ]
+        return self.confirm(request, selection, topics=reached)
+
+    def publish_test(self, request: HttpRequest, selection: Selection) -> None:
+        """Publishes one event for each topic that the operator has agreed to."""
+        author = request.user.get_username()
+        data = {"test": True, "sent_by": author, "at": timezone.now().isoformat()}
+        topics = request.POST.getlist("topic")
+        with transaction.atomic():
+            published = feed.publish_many(
+                [{"topic": topic, "data": data} for topic in topics],
+                source=Event.Source.ADMIN,
+                author=author,
+            )
+            sent = [
+                (one.id.rpartition("-")[2], topic)
+                for one, topic in zip(published, topics, strict=True)
+            ]
+            for number, topic in sent:
+                event = Event(pk=int(number), topic=topic)
+                self.log_addition(request, event, f"test event, for {selection}")
+            for identity in selection.ids:
+                text = f"sent a test event: {', '.join(topics)}"
+                self.log_change(request, Connection(pk=identity), text)
+        self.message_user(request, receipts(sent), messages.SUCCESS)
+
+    def confirm(
+        self, request: HttpRequest, selection: Selection, **more: Any
+    ) -> HttpResponse:
+        """Asks before something is done that cannot be taken back."""
+        answer = ask(selection.where)
+        action = request.POST["action"]
+        context = self.context(request, selection.listing, **more) | {
+            "title": _("Are you sure?"),
+            "action": action,
+            "action_name": dict(self.get_action_choices(request))[action],
+            "selection": selection,
+            "total": number(answer["total"]),
+            "count": answer["total"],
+            "silent": ", ".join(answer["silent"]),
+            "rows": [row(each) for each in answer["rows"][:SHOWN_SELECTED]],
+            "unnamed": max(0, answer["total"] - SHOWN_SELECTED),
+            "filters": selection.listing.filters,
+            "back": request.get_full_path(),
+        }
+        return self.page(request, "confirm", context)
+
+    # --- accounts of what was done -------------------------------------------------------
+
+    def log_ended(
+        self, request: HttpRequest, selection: Selection, answer: Any, what: str
+    ) -> None:
+        """Each selected connection has an entry in the log of actions; all of a kind, one."""
+        if selection.is_all:
+            text = f"{what}: {answer['ended']} connections, {selection}"
+            self.log_change(request, Connection(pk=ALL), text)
+            return
+        with transaction.atomic():
+            for ended in answer["rows"]:
+                whose = ended["user"] or "a visitor"
+                text = f"{what}: {ended['transport']}, {ended['address']}, {whose}"
+                self.log_change(request, Connection(pk=ended["id"]), text)
+
+    def tell_ended(
+        self, request: HttpRequest, selection: Selection, answer: Any, done: str
+    ) -> None:
+        """Says how many, on how many nodes, who had gone before, and who was not asked."""
+        ended, count = answer["ended"], len({row["node"] for row in answer["rows"]})
+        nodes = ngettext("%(count)d node", "%(count)d nodes", count) % {"count": count}
+        text = done % {"count": number(ended), "nodes": nodes} if ended else ""
+        if gone := 0 if selection.is_all else len(selection.ids) - ended:
+            left = ngettext(
+                "%(gone)d had gone already.", "%(gone)d had gone already.", gone
+            )
+            text += " " + left % {"gone": gone}
+        if answer["silent"]:
+            silent = _("%(nodes)s did not answer: nothing was done there.")
+            text += " " + silent % {"nodes": ", ".join(answer["silent"])}
+        is_done = ended and not answer["silent"]
+        level = messages.SUCCESS if is_done else messages.WARNING
+        nobody = _("There was nobody to do it to: nothing has been done.")
+        self.message_user(request, text.strip() or nobody, level)
+
+
+# --- what is shown -----------------------------------------------------------------------
+
+
+def shown(listing: Listing, answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer of the nodes as the templates want it."""
+    nodes = sorted({*answer["nodes"], *answer["silent"]} | {listing.node} - {""})
+    pages = listing.pages(answer)
+    return {
+        **pages,
+        "range": f"{number(pages['first'])}–{number(pages['last'])}",
+        "total": answer["total"],
+        "shown_total": number(answer["total"]),
+        "rows": [row(each) for each in answer["rows"]],
+        "nodes": nodes,
+        "answered": len(answer["nodes"]),
+        "asked": len(answer["nodes"]) + len(answer["silent"]),
+        "silent": ", ".join(answer["silent"]),
+        "filters": [
+            choices(listing, "transport", _("transport"), TRANSPORTS),
+            choices(listing, "state", _("state"), STATES),
+            choices(listing, "node", _("node"), {node: node for node in nodes}),
+        ],
+    }
+
+
+def row(told: dict[str, Any]) -> dict[str, Any]:
+    """A connection as a row shows it."""
+    topics, since = told["topics"], datetime.fromtimestamp(told["since"], UTC)
+    is_live = told["state"] == "live"
+    return told | {
+        "transport_name": TRANSPORTS.get(told["transport"], told["transport"]),
+        "since": since,
+        "lasted": lasted((timezone.now() - since).total_seconds()),
+        "shown_topics": topics[:SHOWN_TOPICS],
+        "more_topics": len(topics) - SHOWN_TOPICS,
+        "all_topics": " ".join(topics),
+        "behind": number(told["behind"]),
+        "queued": number(told["queued"]),
+        "state": "live" if is_live else "catching_up",
+        "state_name": STATES["live" if is_live else "catching_up"],
+    }
+
+
+def choices(
+    listing: Listing, name: str, title: str, values: dict[str, Any]
+) -> dict[str, Any]:
+    """One filter, in the form that Django's own template for filters takes."""
+    chosen = getattr(listing, name)
+    options = {"": _("All")} | values
+    return {
+        "title": title,
+        "choices": [
+            {
+                "selected": value == chosen,
+                "query_string": listing.address(**{name: value}),
+                "display": display,
+            }
+            for value, display in options.items()
+        ],
+    }
+
+
+def lasted(seconds: float) -> str:
+    """A length of time in its largest unit, and the next one where that is coarse."""
+    minutes, seconds = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return _("%(days)d d %(hours)d h") % {"days": days, "hours": hours}
+    if hours:
+        return _("%(hours)d h %(minutes)d min") % {"hours": hours, "minutes": minutes}
+    if minutes:
+        return _("%(minutes)d min") % {"minutes": minutes}
+    return _("%(seconds)d s") % {"seconds": seconds}
+
+
+def number(value: int) -> str:
+    """A number with its thousands set apart."""
+    return number_format(value, force_grouping=True)
+
+
+def receipts(sent: Iterable[tuple[str, str]]) -> SafeString:
+    """What was published, each with a link to its receipt."""
+    links = format_html_join(
+        ", ",
+        '<a href="{}">{} {}</a>',
+        ((f"{changelist('event')}{n}/receipt/", topic, n) for n, topic in sent),
+    )
+    return format_html_join("", "{} {}", [(_("Test event published:"), links)])
+
+
+def changelist(model: str = "connection") -> str:
+    """The address of a model's list."""
+    return reverse(f"admin:echo_{model}_changelist")
