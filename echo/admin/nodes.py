@@ -9,11 +9,12 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from echo import feed
+from echo.admin.listing import TRANSPORTS
 from echo.models import Event, Node
 from echo.protocol import EventId
 
@@ -38,47 +39,27 @@ class NodeAdmin(admin.ModelAdmin):
     """One page: the live graph, and the nodes as they tell of themselves."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Only the page and its table: a node has no row that could be looked at."""
-        view = self.admin_site.admin_view
-        return [
-            path("", view(self.changelist_view), name="echo_node_changelist"),
-            path("table/", view(self.table_view), name="echo_node_table"),
-        ]
+        """Only the page: a node has no row that could be looked at."""
+        view = self.admin_site.admin_view(self.changelist_view)
+        return [path("", view, name="echo_node_changelist")]
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The page."""
-        site = self.ask(request)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Nodes"),
-            "opts": self.opts,
-            "charts": CHARTS,
-            "start": {
-                "topic": feed.STATS_TOPIC,
-                "since": replayed_from(site["log"]),
-                "now": int(time.time()),
-                "time_zone": timezone.get_current_timezone_name(),
-                "table": reverse("admin:echo_node_table"),
-            },
-        }
-        return TemplateResponse(
-            request,
-            "admin/echo/node/change_list.html",
-            context | table(site) | (extra_context or {}),
-        )
-
-    def table_view(self, request: HttpRequest) -> HttpResponse:
-        """The table alone, as it is now."""
-        context = table(self.ask(request))
-        return TemplateResponse(request, "admin/echo/node/table.html", context)
-
-    def ask(self, request: HttpRequest) -> dict[str, Any]:
-        """What the nodes tell, for those who may know."""
+        """The page; or the table alone, for the page that refreshes it."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return async_to_sync(feed.describe_nodes)()
+        site = async_to_sync(feed.describe_nodes)()
+        context = {"opts": self.opts, **table(site), **(extra_context or {})}
+        if "X-Fragment" in request.headers:
+            return TemplateResponse(request, "admin/echo/node/table.html", context)
+        context |= {
+            **self.admin_site.each_context(request),
+            "title": _("Nodes"),
+            "charts": CHARTS,
+            "start": start(site["log"]),
+        }
+        return TemplateResponse(request, "admin/echo/node/change_list.html", context)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -88,6 +69,16 @@ class NodeAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+def start(log: str | None) -> dict[str, Any]:
+    """What the graph begins with."""
+    return {
+        "topic": feed.STATS_TOPIC,
+        "since": replayed_from(log),
+        "now": int(time.time()),
+        "time_zone": timezone.get_current_timezone_name(),
+    }
 
 
 def replayed_from(log: str | None) -> str | None:
@@ -118,6 +109,10 @@ def row(node: dict[str, Any], log: str | None) -> dict[str, Any]:
     """A node as its row shows it."""
     return node | {
         "started_at": datetime.fromtimestamp(node["started_at"], UTC),
+        "transports": {
+            TRANSPORTS.get(name, name): count
+            for name, count in sorted(node["transports"].items())
+        },
         "behind": behind(node["head"], log),
     }
 

@@ -5,8 +5,9 @@ import { showState } from "../state.js";
 import { readTexts } from "../texts.js";
 import { Graph } from "./charts.js";
 import { WINDOW_SECONDS } from "./graph.js";
+import { exchange, keepFresh } from "./refresh.js";
 
-const REFRESH_MS = 2000;
+// Figures come once a second; after a silence like this there are no current ones.
 const PATIENCE_MS = 5000;
 
 const $ = (selector) => document.querySelector(selector);
@@ -47,62 +48,21 @@ function watchOrLeave() {
 
 // --- the table --------------------------------------------------------------------------
 
-let timer;
+let refreshedAt = start.now * 1000;
 
-async function refresh() {
-  clearTimeout(timer);
-  if (document.hidden) return;
+function tell(state, values) {
+  if (state === "fresh") refreshedAt = Date.now();
   if (performance.now() - heardAt > PATIENCE_MS) graph.showNow();
-  $("#table-problem").textContent = await problem();
-  timer = setTimeout(refresh, REFRESH_MS);
+  const time = clock.format(refreshedAt);
+  const told = state === "fresh" ? "" : text(`table_${state}`, { ...values, time });
+  $("#table-problem").textContent = told;
 }
 
-/** Asks for the table as it is now; what went wrong, in words, or nothing. */
-async function problem() {
-  try {
-    const signal = AbortSignal.timeout(PATIENCE_MS);
-    const answer = await fetch(start.table, { redirect: "manual", signal });
-    if (answer.type === "opaqueredirect") return text("signed_out");
-    if (!answer.ok) throw new Error(answer.statusText);
-    const fresh = document.createElement("template");
-    fresh.innerHTML = await answer.text(); // the server's own template, escaped there
-    exchange($("#nodes"), fresh.content);
-    exchange.at = Date.now();
-    return "";
-  } catch {
-    return text("stale", { time: clock.format(exchange.at) });
-  }
-}
-exchange.at = start.now * 1000;
-
-/** Changes only the cells that differ, so that focus and selection stay. */
-function exchange(shown, fresh) {
-  const rows = new Map([...shown.querySelectorAll("[data-node]")].map(entry));
-  const body = shown.querySelector("tbody");
-  for (const [name, row] of [...fresh.querySelectorAll("[data-node]")].map(entry)) {
-    if (!rows.has(name)) body.append(row);
-    else exchangeCells(rows.get(name), row);
-    rows.delete(name);
-  }
-  for (const row of rows.values()) row.remove();
-  shown
-    .querySelector(".note")
-    .replaceChildren(...fresh.querySelector(".note").childNodes);
-}
-
-function entry(row) {
-  return [row.dataset.node, row];
-}
-
-function exchangeCells(row, fresh) {
-  [...fresh.cells].forEach((cell, i) => {
-    if (!cell.isEqualNode(row.cells[i])) row.cells[i].replaceWith(cell);
-  });
-}
-
-document.addEventListener("visibilitychange", () => {
-  watchOrLeave();
-  refresh();
-});
+document.addEventListener("visibilitychange", watchOrLeave);
 watchOrLeave();
-timer = setTimeout(refresh, REFRESH_MS);
+keepFresh({
+  address: () => location.href,
+  take: (fragment) => exchange($("#nodes"), fragment.querySelector("#nodes")),
+  tell,
+  isPaused: () => false,
+});
