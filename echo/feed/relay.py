@@ -178,6 +178,10 @@ class Relay:
             return self.head, None
         if since != "earliest":
             asked = EventId.parse(since)
+            if not self.subscriptions:
+                # Memory may be a second old, and would say that nothing was missed.
+                with contextlib.suppress(DatabaseError):
+                    await self.catch_up()
             if asked == self.head or self.remembers(asked):
                 return asked, None
         cursor, notice = await read_start(interest, since)

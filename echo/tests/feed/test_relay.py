@@ -306,9 +306,19 @@ async def test_readers_who_were_away_for_a_moment_need_no_database(
 ) -> None:
     first, *rest = await write(*["news"] * 10)
     relay.take([first, *rest])
+    await subscribe(relay)
     monkeypatch.setattr(threads.readers, "submit", None)
     back = await subscribe(relay, since=first.id)
     assert await read_numbers(back) == list(range(2, 11))
+
+
+async def test_who_comes_back_first_is_told_of_all_that_was_committed_meanwhile(
+    relay: Relay,
+) -> None:
+    first, *_ = await write(*["news"] * 3)
+    relay.take([first])
+    back = await subscribe(relay, since=first.id)
+    assert [frame.type for frame in await back.ready()] == ["event", "event"]
 
 
 # --- a relay at work ------------------------------------------------------------------
