@@ -1,30 +1,170 @@
-"""Events: looked at, and never changed: a changed event would be another one."""
+"""Events: published and looked at, and never changed: a changed event would be another one."""
 
+import json
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db.models import QuerySet, Sum
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from echo.models import Event
+from echo.admin.publishing import (
+    Publishing,
+    event_id,
+    exact_time,
+    latest_topics,
+    note_deliveries,
+)
+from echo.models import Event, Topic
+from echo.protocol import EVENT_ID
+
+SHORT_CHARACTERS = 80
+# Indenting what is nested very deep could make megabytes of 64 KiB.
+MAX_PRETTY_CHARACTERS = 256 * 1024
+FILTERED_TOPICS = 20
+
+
+class LogPaginator(Paginator):
+    """Pages of the log, which counts a whole log by what its topics keep."""
+
+    @cached_property
+    def count(self) -> int:
+        events: Any = self.object_list
+        if events.query.where:
+            return super().count
+        return Topic.objects.aggregate(kept=Sum("kept"))["kept"] or 0
+
+
+class EventList(ChangeList):
+    """A page of events, with what the nodes know of their deliveries: asked once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list: Any = list(self.result_list)
+        note_deliveries(self.result_list)
+
+
+class TopicFilter(admin.SimpleListFilter):
+    """The topics of late, from their own table: the log is not searched for them."""
+
+    title = _("topic")
+    parameter_name = "topic"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = request.GET.get(self.parameter_name)
+        names = [*([chosen] if chosen else []), *latest_topics(FILTERED_TOPICS)]
+        return [(name, name) for name in dict.fromkeys(names)]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Event]
+    ) -> QuerySet[Event]:
+        return queryset.filter(topic=self.value()) if self.value() else queryset
 
 
 @admin.register(Event)
-class EventAdmin(admin.ModelAdmin):
-    """The log, newest first."""
+class EventAdmin(Publishing):
+    """The log, newest first; adding to it is publishing."""
 
-    list_display = ("number", "topic", "short_data", "source", "author", "sent_at")
-    list_filter = ("source", "sent_at")
+    list_display = (
+        "number",
+        "topic",
+        "short_data",
+        "source",
+        "author",
+        "deliveries",
+        "sent",
+    )
+    list_filter = ("source", "sent_at", TopicFilter)
     search_fields = ("topic", "data", "author")
+    search_help_text = _("Looks into topic, data and author; or takes an event's id.")
+    sortable_by = ("number", "sent")
     # Counting a large log for "of 1,000,000" would take longer than showing the page.
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_max_show_all = 100
+    paginator = LogPaginator
+    fields = (
+        "identity",
+        "previous_event",
+        "topic",
+        "whole_data",
+        "size",
+        "source",
+        "author",
+        "key",
+        "sent",
+        "deliveries",
+    )
+
+    class Media:
+        css = {"all": ["echo/admin/publish.css"]}
 
     @admin.display(description=_("data"))
     def short_data(self, event: Event) -> str:
-        return event.data if len(event.data) <= 80 else event.data[:79] + "…"
+        is_short = len(event.data) <= SHORT_CHARACTERS
+        return event.data if is_short else f"{event.data[: SHORT_CHARACTERS - 1]}…"
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    @admin.display(description=_("deliveries"), empty_value="–")
+    def deliveries(self, event: Event) -> int | None:
+        found: int | None = event.deliveries  # type: ignore[attr-defined]
+        return found
+
+    @admin.display(description=_("sent at"), ordering="sent_at")
+    def sent(self, event: Event) -> str:
+        return exact_time(event.sent_at)
+
+    @admin.display(description=_("publish"))
+    def again(self, event: Event) -> str:
+        url = reverse("admin:echo_event_add", query={"again": event.number})
+        return format_html('<a href="{}">{}</a>', url, _("Publish again"))
+
+    @admin.display(description=_("id"))
+    def identity(self, event: Event) -> str:
+        return str(event_id(event))
+
+    @admin.display(description=_("previous on its topic"), empty_value="–")
+    def previous_event(self, event: Event) -> str | None:
+        if event.previous is None:
+            return None
+        url = reverse("admin:echo_event_change", args=[event.previous])
+        return format_html('<a href="{}">{}</a>', url, event.previous)
+
+    @admin.display(description=_("data"))
+    def whole_data(self, event: Event) -> str:
+        pretty = json.dumps(json.loads(event.data), ensure_ascii=False, indent=2)
+        text = pretty if len(pretty) <= MAX_PRETTY_CHARACTERS else event.data
+        return format_html('<pre class="wire">{}</pre>', text)
+
+    @admin.display(description=_("size"))
+    def size(self, event: Event) -> str:
+        return _("%(bytes)s bytes") % {"bytes": f"{len(event.data.encode()):,}"}
+
+    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
+        may_publish = self.has_add_permission(request)
+        return (*self.list_display, "again") if may_publish else self.list_display
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[EventList]:
+        return EventList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
+    ) -> tuple[QuerySet[Event], bool]:
+        if match := EVENT_ID.fullmatch(search_term.strip()):
+            return queryset.filter(number=int(match[2])), False
+        return super().get_search_results(request, queryset, search_term)
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Event | None:
+        event: Event | None = super().get_object(request, object_id, from_field)
+        if event is not None:
+            note_deliveries([event])
+        return event
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -1,11 +1,38 @@
 """Topics: they come with their first event; how long they keep events may be changed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
 
-from echo.models import Topic
+from echo import feed
+from echo.admin.publishing import ask, exact_time
+from echo.feed import log
+from echo.models import Event, Topic
+
+
+def note_life(topics: Sequence[Topic]) -> None:
+    """Gives each topic ``readers``, as of now, and its ``last_event`` if that is kept."""
+    names = tuple(topic.name for topic in topics)
+    counts = ask(feed.Readers(names))["readers"] if names else {}
+    events = Event.objects.defer("data").in_bulk([t.last_number for t in topics])
+    for topic in topics:
+        topic.readers = counts[topic.name]  # type: ignore[attr-defined]
+        topic.last_event = events.get(topic.last_number)  # type: ignore[attr-defined]
+
+
+class TopicList(ChangeList):
+    """A page of topics, with who reads them: the nodes are asked once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list: Any = list(self.result_list)
+        note_life(self.result_list)
 
 
 @admin.register(Topic)
@@ -14,13 +41,80 @@ class TopicAdmin(admin.ModelAdmin):
 
     list_display = (
         "name",
+        "readers",
+        "last_event",
+        "last_sent_at",
         "kept",
-        "last_number",
-        "retention_seconds",
-        "retention_events",
+        "retention",
     )
     search_fields = ("name",)
-    readonly_fields = ("name", "kept", "last_number", "pruned_number")
+    sortable_by = ("name", "last_event", "kept")
+    list_max_show_all = 100
+    readonly_fields = (
+        "name",
+        "readers",
+        "last_event",
+        "last_sent_at",
+        "kept",
+        "pruned_number",
+    )
+    fields = (*readonly_fields, "retention_seconds", "retention_events")
+
+    class Media:
+        css = {"all": ["echo/admin/publish.css"]}
+
+    @admin.display(description=_("readers now"))
+    def readers(self, topic: Topic) -> int:
+        found: int = topic.readers  # type: ignore[attr-defined]
+        return found
+
+    @admin.display(description=_("last event"), ordering="last_number")
+    def last_event(self, topic: Topic) -> str:
+        """Its number, which leads to it while it is kept."""
+        if topic.last_event is None:  # type: ignore[attr-defined]
+            return str(topic.last_number)
+        url = reverse("admin:echo_event_change", args=[topic.last_number])
+        return format_html('<a href="{}">{}</a>', url, topic.last_number)
+
+    @admin.display(description=_("last sent at"), empty_value="–")
+    def last_sent_at(self, topic: Topic) -> str | None:
+        event: Event | None = topic.last_event  # type: ignore[attr-defined]
+        return exact_time(event.sent_at) if event else None
+
+    @admin.display(description=_("retention"))
+    def retention(self, topic: Topic) -> str:
+        """How long and how many, whether it is the topic's own or the site's."""
+        seconds, events = log.retention(topic)
+        return _("%(seconds)s s, %(events)s events") % {
+            "seconds": f"{seconds:,}",
+            "events": f"{events:,}",
+        }
+
+    @admin.display(description=_("publish"))
+    def publish(self, topic: Topic) -> str:
+        url = reverse("admin:echo_event_add", query={"topic": topic.name})
+        return format_html('<a href="{}">{}</a>', url, _("Publish to this topic"))
+
+    @admin.display(description=_("connections"))
+    def connections(self, topic: Topic) -> str:
+        url = reverse("admin:echo_connection_changelist", query={"q": topic.name})
+        return format_html('<a href="{}">{}</a>', url, _("Live connections"))
+
+    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
+        links = {"publish": "echo.add_event", "connections": "echo.view_connection"}
+        allowed = [name for name in links if request.user.has_perm(links[name])]
+        return (*self.list_display, *allowed)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[TopicList]:
+        return TopicList
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Topic | None:
+        topic: Topic | None = super().get_object(request, object_id, from_field)
+        if topic is not None and request.method != "POST":
+            note_life([topic])
+        return topic
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
