@@ -1,0 +1,256 @@
+"""Nodes in the admin: who sees them, what is told of each, and where the graph begins."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import AsyncClient
+from django.utils import timezone
+
+from echo.admin import nodes
+from echo.feed import STATS_TOPIC, Reader, Relay, apublish, get_relay
+from echo.models import Event
+from echo.tests.feed.reading import subscribe
+from echo.tests.live import ROOT
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+URL = "/admin/echo/node/"
+FRAGMENT = {"X-Fragment": "1"}
+START = re.compile(r'<script id="start" type="application/json">(.*?)</script>')
+
+
+@pytest.fixture
+async def relay(transactional_db: None) -> AsyncIterator[Relay]:
+    """The relay that the admin asks: this event loop's own."""
+    relay = await get_relay()
+    yield relay
+    for subscription in list(relay.subscriptions.values()):
+        subscription.close()
+    await relay.stop()
+
+
+async def sign_in(client: AsyncClient, *permissions: str) -> None:
+    """Signs in a member of the staff who may do just this."""
+    user = await User.objects.acreate_user("ann", is_staff=True)
+    found = Permission.objects.filter(codename__in=permissions)
+    await user.user_permissions.aset([permission async for permission in found])
+    await client.aforce_login(user)
+
+
+async def get(client: AsyncClient, **headers: Any) -> str:
+    """The page's text, as somebody who may see it has it."""
+    response = await client.get(URL, **headers)
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+async def table(client: AsyncClient) -> str:
+    """The table alone, without the white space."""
+    return re.sub(r"\s+", " ", await get(client, headers=FRAGMENT))
+
+
+def told(relay: Relay, **fields: Any) -> dict[str, Any]:
+    """What another node tells of itself."""
+    heard = {"node": "other", "heard_at": relay.loop.time()}
+    return relay.stats.describe() | heard | fields
+
+
+def begin(page: str) -> dict[str, Any]:
+    """What the page's script begins with."""
+    found = START.search(page)
+    assert found is not None
+    start: dict[str, Any] = json.loads(found[1])
+    return start
+
+
+# --- who sees it -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("headers", [{}, FRAGMENT])
+async def test_nodes_are_seen_by_who_may_view_them(
+    async_client: AsyncClient, relay: Relay, headers: dict[str, str]
+) -> None:
+    await sign_in(async_client, "view_node")
+    assert (await async_client.get(URL, headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{}, FRAGMENT])
+@pytest.mark.parametrize("permission", ["view_event", "view_connection"])
+async def test_others_are_refused(
+    async_client: AsyncClient, permission: str, headers: dict[str, str]
+) -> None:
+    await sign_in(async_client, permission)
+    assert (await async_client.get(URL, headers=headers)).status_code == 403
+
+
+@pytest.mark.parametrize("headers", [{}, FRAGMENT])
+async def test_a_visitor_is_sent_to_sign_in(
+    async_client: AsyncClient, headers: dict[str, str]
+) -> None:
+    response = await async_client.get(URL, headers=headers)
+    assert response.status_code == 302
+    assert response["Location"].startswith("/admin/login/")
+
+
+@pytest.mark.parametrize("permission", ["view_node", "view_event"])
+async def test_the_admins_index_leads_there_who_may(
+    async_client: AsyncClient, permission: str
+) -> None:
+    await sign_in(async_client, permission)
+    index = (await async_client.get("/admin/")).content.decode()
+    assert (URL in index) == (permission == "view_node")
+
+
+@pytest.mark.parametrize("path", ["add/", "other/change/", "other/delete/"])
+async def test_a_node_has_no_page_of_its_own(
+    async_client: AsyncClient, path: str
+) -> None:
+    user = await User.objects.acreate_superuser("root")
+    await async_client.aforce_login(user)
+    assert (await async_client.get(URL + path)).status_code == 404
+
+
+# --- what is told ----------------------------------------------------------------------
+
+
+async def test_one_process_without_redis_is_one_node(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, "view_node")
+    text = await table(async_client)
+    assert re.findall(r'data-id="([^"]+)"', text) == [relay.node]
+    assert f'<span class="wire">{relay.head}</span>' in text
+    assert "at the head" in text
+    assert "in memory" in text
+    assert "1 node, 0 connections" in text
+
+
+async def test_connections_are_told_by_transport(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, "view_node")
+    for _ in range(2):
+        await subscribe(relay)
+    text = await table(async_client)
+    assert '<span class="more">test&nbsp;2</span>' in text
+    assert "1 node, 2 connections" in text
+
+
+async def test_a_node_leads_to_its_connections_who_may_see_them(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    link = f'href="/admin/echo/connection/?node={relay.node}"'
+    await sign_in(async_client, "view_node", "view_connection")
+    assert link in await table(async_client)
+    user = await User.objects.aget()
+    await user.user_permissions.aset(
+        [await Permission.objects.aget(codename="view_node")]
+    )
+    assert link not in await table(async_client)
+
+
+async def test_other_nodes_are_listed_until_they_are_gone(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, "view_node")
+    head = f"{relay.head.epoch}-0"
+    relay.nodes.known["other"] = told(relay, head=head, log="down", memory_bytes=None)
+    await apublish("news", 1)
+    text = await table(async_client)
+    assert "2 nodes" in text
+    row = text.partition('data-id="other"')[2]
+    assert "1 behind" in row
+    assert 'data-state="down"> down' in row
+    assert "<div>–</div>" in row
+    relay.nodes.known["other"]["heard_at"] = float("-inf")
+    relay.nodes.forget_gone()
+    assert 'data-id="other"' not in await table(async_client)
+
+
+async def test_that_other_nodes_cannot_be_heard_is_said(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, "view_node")
+    assert "cannot be heard" not in await table(async_client)
+    relay.nodes.carries, relay.nodes.up = True, False
+    assert "cannot be heard" in await table(async_client)
+
+
+@pytest.mark.parametrize("field", ["node", "host", "server", "python", "channel_layer"])
+async def test_what_another_node_tells_is_never_html(
+    async_client: AsyncClient, relay: Relay, field: str
+) -> None:
+    await sign_in(async_client, "view_node", "view_connection")
+    hostile = '"><script>alert(1)</script>'
+    relay.nodes.known["other"] = told(relay, **{field: hostile})
+    text = await table(async_client)
+    assert "2 nodes" in text
+    assert "<script>alert" not in text
+
+
+@pytest.mark.parametrize(
+    ("head", "log", "events"),
+    [
+        ("aaaaaaaa-15", "aaaaaaaa-15", 0),
+        ("aaaaaaaa-3", "aaaaaaaa-15", 12),
+        ("aaaaaaaa-16", "aaaaaaaa-15", 0),  # it came between the two questions
+        ("bbbbbbbb-15", "aaaaaaaa-15", None),
+        ("aaaaaaaa-15", None, None),
+    ],
+)
+def test_how_far_a_node_is_behind(
+    head: str, log: str | None, events: int | None
+) -> None:
+    assert nodes.behind(head, log) == events
+
+
+# --- where the graph begins ------------------------------------------------------------
+
+
+async def test_without_figures_the_graph_begins_at_the_head(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, "view_node")
+    published = await apublish("news", 1)
+    start = begin(await get(async_client))
+    assert start["since"] == published.id
+    assert start["topic"] == STATS_TOPIC
+
+
+async def test_the_graph_begins_before_the_first_figures_of_ten_minutes(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, "view_node")
+    await apublish(STATS_TOPIC, {"nodes": ["long ago"]})
+    long_ago = timezone.now() - timedelta(seconds=nodes.WINDOW_SECONDS + 1)
+    await Event.objects.aupdate(sent_at=long_ago)
+    before = await apublish("news", 1)
+    await apublish(STATS_TOPIC, {"nodes": ["a"]})
+    await apublish(STATS_TOPIC, {"nodes": ["a"]})
+    since = begin(await get(async_client))["since"]
+    assert since == before.id
+    watcher = await subscribe(
+        relay, STATS_TOPIC, since=since, reader=Reader("1", is_staff=True)
+    )
+    assert len(await watcher.ready()) == 2
+
+
+async def test_no_more_is_replayed_than_the_graph_shows(
+    async_client: AsyncClient, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sign_in(async_client, "view_node")
+    monkeypatch.setattr(nodes, "WINDOW_SECONDS", 3)
+    ids = [(await apublish(STATS_TOPIC, {"nodes": ["a"]})).id for _ in range(5)]
+    assert begin(await get(async_client))["since"] == ids[1]
+
+
+def test_the_page_and_the_server_mean_the_same_ten_minutes() -> None:
+    module = ROOT / "echo" / "static" / "echo" / "admin" / "graph.js"
+    found = re.search(r"WINDOW_SECONDS = (\d+);", module.read_text())
+    assert found is not None
+    assert int(found[1]) == nodes.WINDOW_SECONDS
