@@ -23,6 +23,7 @@ from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -33,6 +34,7 @@ from echo.models import Connection, Event
 from echo.protocol import MAX_CLOSE_REASON_BYTES, CloseCode, FeedError
 
 ID = re.compile(r"[\w-]{1,20}", re.ASCII)
+DEFAULT_REASON = "disconnected by an operator"
 # The pseudo connection to which the log of actions ties what was done to all that match.
 ALL = "all"
 # Topics of one connection that a row names; the others are in its title.
@@ -77,16 +79,18 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
         required=False,
-        widget=forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"}),
-        help_text=gettext_lazy(
-            "Shown to the client, at most %(limit)d bytes; empty: disconnected by an "
-            "operator"
-        )
-        % {"limit": MAX_CLOSE_REASON_BYTES},
+        widget=forms.TextInput(
+            attrs={
+                "class": "vTextField",
+                "autocomplete": "off",
+                "placeholder": DEFAULT_REASON,
+            }
+        ),
+        help_text=gettext_lazy("Shown to the client; at most 123 bytes of UTF-8."),
     )
 
     def clean_reason(self) -> str:
-        reason = self.cleaned_data["reason"] or "disconnected by an operator"
+        reason = self.cleaned_data["reason"] or DEFAULT_REASON
         if (size := len(reason.encode())) > MAX_CLOSE_REASON_BYTES:
             raise forms.ValidationError(
                 _(
@@ -165,7 +169,7 @@ class ConnectionAdmin(admin.ModelAdmin):
         """What every page of connections needs."""
         return {
             **self.admin_site.each_context(request),
-            "title": self.opts.verbose_name_plural,
+            "title": capfirst(self.opts.verbose_name_plural),
             "opts": self.opts,
             "listing": listing,
             "action_choices": self.get_action_choices(request),

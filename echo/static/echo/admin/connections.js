@@ -9,7 +9,11 @@ const results = $("#results");
 const text = readTexts($("#texts"));
 const language = document.documentElement.lang;
 const number = new Intl.NumberFormat(language);
-const clock = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
+const clock = new Intl.DateTimeFormat(language, {
+  timeStyle: "medium",
+  hourCycle: "h23",
+  timeZone: $("#texts").dataset.timeZone, // as the server writes its times
+});
 const selection = new Selection();
 let refreshedAt = new Date();
 let anchor = "";

@@ -1,0 +1,632 @@
+"""Live connections in the admin: who sees them, which are listed, and what is done to them."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.http import HttpResponse
+from django.test import AsyncClient
+
+from echo.admin.connections import lasted
+from echo.feed import Connection, Interest, Reader, Relay, Subscription
+from echo.feed.subscription import State
+from echo.models import Event
+from echo.protocol import CloseCode
+from echo.tests.admin.operators import sign_in
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+URL = "/admin/echo/connection/"
+ROW = re.compile(r'<tr data-id="([^"]+)"')
+LINK = re.compile(r'<a href="(\?[^"]*)"[^>]* data-id="(\w+)"')
+VIEW, END, PUBLISH = "view_connection", "end_connection", "add_event"
+STAYS_AWAY, COMES_BACK = 4503, 4011
+
+
+async def connect(
+    relay: Relay, transport: str = "websocket", *topics: str, **fields: Any
+) -> Subscription:
+    reader = Reader(username=fields.pop("username", ""))
+    interest = Interest(topics or ("news",), reader)
+    connection = Connection(transport, **fields)
+    return await relay.subscribe(interest, "now", connection, 20)
+
+
+async def get(client: AsyncClient, query: str = "", status: int = 200) -> str:
+    """The list's text, without the white space."""
+    response = await client.get(URL + query)
+    assert response.status_code == status
+    return squeezed(response)
+
+
+async def act(
+    client: AsyncClient,
+    action: str,
+    *readers: Subscription,
+    query: str = "",
+    **fields: Any,
+) -> str:
+    """Chooses an action for these connections; the page that follows."""
+    ids = [reader.connection.id for reader in readers]
+    form = {"action": action, "_selected_action": ids, **fields}
+    response = await client.post(URL + query, form, follow=True)
+    assert response.status_code == 200
+    return squeezed(response)
+
+
+def squeezed(response: HttpResponse) -> str:
+    return re.sub(r"\s+", " ", response.content.decode())
+
+
+def listed(page: str) -> list[str]:
+    """The ids of the page's rows, in its order."""
+    return ROW.findall(page)
+
+
+def links(page: str) -> dict[str, str]:
+    """The links beneath the list, by name."""
+    return {name: href.replace("&amp;", "&") for href, name in LINK.findall(page)}
+
+
+def ids(*readers: Subscription) -> list[str]:
+    return [reader.connection.id for reader in readers]
+
+
+def farewell(reader: Subscription) -> tuple[int, str] | None:
+    """The code and the reason with which a connection is ended, if it is."""
+    if reader.bye is None:
+        return None
+    return reader.bye.fields["code"], reader.bye.fields["reason"]
+
+
+async def entries() -> list[tuple[str, str]]:
+    """The log of actions, oldest first: which object, and what was done."""
+    found = LogEntry.objects.order_by("pk").values_list("object_id", "change_message")
+    return [entry async for entry in found]
+
+
+# --- the list --------------------------------------------------------------------------
+
+
+async def test_connections_are_seen_by_who_may_view_them(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW)
+    await get(async_client)
+
+
+@pytest.mark.parametrize("permissions", [(), (END, PUBLISH)])
+async def test_connections_are_not_seen_by_others(
+    async_client: AsyncClient, relay: Relay, permissions: tuple[str, ...]
+) -> None:
+    await sign_in(async_client, *permissions)
+    await get(async_client, status=403)
+
+
+async def test_a_connection_is_listed_with_what_is_known_of_it(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW)
+    reader = await connect(
+        relay,
+        "sse",
+        *(f"t{number}" for number in range(6)),
+        address="192.0.2.7",
+        user_agent="curl/8.5",
+        username="bob",
+    )
+    page = await get(async_client)
+    assert listed(page) == ids(reader)
+    row = page[page.index("<tr data-id") : page.index("</tbody>")]
+    for told in ("Server-Sent Events", "bob", "192.0.2.7", "curl/8.5", relay.node):
+        assert told in row
+    assert "t0 t1 t2 t3 and 2 more" in row
+    assert 'data-state="live">live<' in row
+
+
+async def test_what_a_client_says_of_itself_is_never_markup(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    reader = await connect(
+        relay, user_agent='"><script>alert(1)</script>', username="<b>bob"
+    )
+    for page in (
+        await get(async_client),
+        await act(async_client, "disconnect", reader),
+    ):
+        assert "<script>alert" not in page
+        assert "<b>bob" not in page
+    assert "&lt;script&gt;alert" in await get(async_client)
+
+
+async def test_what_is_searched_for_is_never_markup(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW)
+    assert "<script>alert" not in await get(
+        async_client, "?q=%3Cscript%3Ealert(1)%3C/script%3E"
+    )
+
+
+async def test_a_reader_who_is_behind_is_shown_to_be_catching_up(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW)
+    reader = await connect(relay)
+    for state in (State.BEHIND, State.REPLAYING):
+        reader.state = state
+        page = await get(async_client)
+        assert 'data-state="catching_up">catching up<' in page
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?transport=sse",
+        "?q=192.0.2.7",
+        "?q=FIREFOX",
+        "?q=bob",
+        "?q=news.eu",
+        "?state=catching_up",
+        "?transport=sse&state=catching_up&q=bob&order=newest",
+    ],
+)
+async def test_connections_are_found_by_filters_and_words(
+    async_client: AsyncClient, relay: Relay, query: str
+) -> None:
+    await sign_in(async_client, VIEW)
+    await connect(relay)
+    wanted = await connect(
+        relay,
+        "sse",
+        "news.eu",
+        address="192.0.2.7",
+        user_agent="Firefox",
+        username="bob",
+    )
+    wanted.state = State.BEHIND
+    assert listed(await get(async_client, query)) == ids(wanted)
+    assert listed(await get(async_client, f"{query}&node={relay.node}")) == ids(wanted)
+    assert listed(await get(async_client, f"{query}&node=another")) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        (
+            "?transport=pigeon",
+            "transport: expected websocket, sse, longpoll, shortpoll",
+        ),
+        ("?state=asleep", "state: expected live, catching_up, got"),
+        ("?order=sideways", "order: expected newest, got"),
+        ("?node=<script>", "node: expected the name of a node, got"),
+        ("?after=yesterday", "after: expected seconds and an id"),
+        ("?before=1e400,x", "before: expected seconds and an id"),
+        ("?transports=sse", "unknown parameter &#x27;transports&#x27;: expected q, "),
+    ],
+)
+async def test_a_mistake_in_the_address_is_told_and_lists_nobody(
+    async_client: AsyncClient, relay: Relay, query: str, told: str
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    reader = await connect(relay)
+    page = await get(async_client, query, status=400)
+    assert told in page
+    assert listed(page) == []
+    everybody = {"action": "disconnect", "select_across": "1", "confirmed": "yes"}
+    assert (await async_client.post(URL + query, everybody)).status_code == 400
+    assert farewell(reader) is None
+
+
+@pytest.mark.parametrize("order", ["", "newest"])
+async def test_pages_follow_one_another_without_a_gap_or_a_double(
+    async_client: AsyncClient, relay: Relay, order: str
+) -> None:
+    await sign_in(async_client, VIEW)
+    readers = [await connect(relay, since=1000.25 + number) for number in range(250)]
+    expected = ids(*(reversed(readers) if order else readers))
+    first = await get(async_client, f"?order={order}" if order else "")
+    assert "1–100 of 250" in first
+    assert links(first).keys() == {"next", "order"}
+    second = await get(async_client, links(first)["next"])
+    assert "101–200 of 250" in second
+    third = await get(async_client, links(second)["next"])
+    assert "201–250 of 250" in third
+    assert links(third).keys() == {"first", "previous", "order"}
+    assert listed(first) + listed(second) + listed(third) == expected
+    assert listed(await get(async_client, links(third)["previous"])) == listed(second)
+    assert listed(await get(async_client, links(third)["first"])) == listed(first)
+
+
+async def test_newer_connections_do_not_push_rows_from_an_anchored_page(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW)
+    readers = [await connect(relay, since=1000.5 + number) for number in range(3)]
+    page = await get(async_client, "?order=newest")
+    anchor = re.search(r'data-anchor="([^"]+)"', page)
+    assert anchor is not None
+    await connect(relay)
+    held = await get(async_client, anchor[1].replace("&amp;", "&"))
+    assert listed(held) == ids(*reversed(readers))
+    assert "2–4 of 4" in held
+
+
+async def test_the_page_refreshes_itself_with_a_part_of_its_own(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    reader = await connect(relay)
+    response = await async_client.get(URL, headers={"X-Fragment": "1"})
+    part = squeezed(response)
+    assert listed(part) == ids(reader)
+    assert "<html" not in part
+    assert "<form" not in part
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [("", "Nobody reads the feed now."), ("?q=nobody", "No live connection matches.")],
+)
+async def test_an_empty_list_says_what_to_do_next(
+    async_client: AsyncClient, relay: Relay, query: str, told: str
+) -> None:
+    await sign_in(async_client, VIEW)
+    assert told in await get(async_client, query)
+
+
+async def test_a_page_whose_connections_have_all_gone_leads_to_the_first(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW)
+    reader = await connect(relay, since=5.0)
+    page = await get(async_client, "?after=6.0,zz")
+    assert "Nobody is left on this page." in page
+    assert links(page)["first"] == "?"
+    assert listed(await get(async_client, links(page)["first"])) == ids(reader)
+
+
+@pytest.mark.parametrize(
+    ("permissions", "expected"),
+    [
+        ((), set()),
+        ((END,), {"disconnect", "ask_to_reconnect"}),
+        ((PUBLISH,), {"send_test_event"}),
+    ],
+)
+async def test_actions_are_offered_to_who_may_take_them(
+    async_client: AsyncClient,
+    relay: Relay,
+    permissions: tuple[str, ...],
+    expected: set[str],
+) -> None:
+    await sign_in(async_client, VIEW, *permissions)
+    await connect(relay)
+    page = await get(async_client)
+    offered = set(re.findall(r'<option value="(\w+)"', page))
+    assert offered == expected
+    assert ('class="action-select"' in page) is bool(expected)
+
+
+async def test_the_log_of_actions_leads_to_the_connection(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW)
+    response = await async_client.get(f"{URL}a_5Fb-c/change/")
+    assert response["Location"] == f"{URL}?q=a_b-c"
+    everybody = await async_client.get(f"{URL}all/change/")
+    assert everybody["Location"] == f"{URL}?"
+
+
+async def test_the_pages_that_would_read_a_table_do_not_exist(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    for page in ("add/", "x/delete/", "x/history/"):
+        assert (await async_client.get(URL + page)).status_code == 404
+
+
+# --- the other nodes ---------------------------------------------------------------------
+
+
+class Wire:
+    """A channel layer that carries each message to all relays, as bytes, as Redis would."""
+
+    def __init__(self, *relays: Relay) -> None:
+        self.relays = list(relays)
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        for relay in self.relays:
+            relay.nodes.hear(json.loads(json.dumps(message)))
+
+
+@pytest.fixture
+async def other(relay: Relay) -> AsyncIterator[Relay]:
+    """Another node, which this one has heard of."""
+    other = Relay()
+    other.head = relay.head
+    wire: Any = Wire(relay, other)
+    for node in (relay, other):
+        node.nodes.layer, node.nodes.carries = wire, True
+    for node in (relay, other):
+        await node.nodes.send_pulse()
+    yield other
+    for subscription in list(other.subscriptions.values()):
+        subscription.close()
+
+
+async def test_connections_of_all_nodes_are_listed_and_ended(
+    async_client: AsyncClient, relay: Relay, other: Relay
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    readers = [await connect(relay, since=1.0), await connect(other, since=2.0)]
+    assert listed(await get(async_client)) == ids(*readers)
+    page = await act(async_client, "ask_to_reconnect", *readers)
+    assert "2 connections asked to reconnect, on 2 nodes." in page
+    assert farewell(readers[1]) == (COMES_BACK, "asked to reconnect")
+
+
+async def test_a_silent_node_is_named(
+    async_client: AsyncClient,
+    relay: Relay,
+    other: Relay,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("echo.feed.nodes.ANSWER_SECONDS", 0.05)
+    await sign_in(async_client, VIEW, END)
+    reader = await connect(relay)
+    wire: Any = relay.nodes.layer
+    wire.relays.remove(other)
+    assert f"1 of 2 nodes answered: {other.node} is silent." in await get(async_client)
+    page = await act(async_client, "ask_to_reconnect", reader)
+    assert f"{other.node} did not answer: nothing was done there." in page
+
+
+# --- ending connections ------------------------------------------------------------------
+
+
+async def test_disconnecting_is_asked_about_first(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    reader = await connect(relay, address="192.0.2.7")
+    page = await act(async_client, "disconnect", reader)
+    assert "Are you sure?" in page
+    assert reader.connection.id in page
+    assert "4503" in page
+    assert farewell(reader) is None
+    assert await entries() == []
+
+
+async def test_the_selected_are_disconnected_with_the_reason_and_logged(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    reader = await connect(relay, address="192.0.2.7", username="bob")
+    gone, bystander = await connect(relay), await connect(relay)
+    gone.close()
+    page = await act(
+        async_client,
+        "disconnect",
+        reader,
+        gone,
+        confirmed="yes",
+        reason="pause, please",
+    )
+    assert "1 connection disconnected, on 1 node. 1 had gone already." in page
+    assert farewell(reader) == (STAYS_AWAY, "pause, please")
+    assert farewell(bystander) is None
+    what = 'disconnected, reason "pause, please": websocket, 192.0.2.7, bob'
+    assert await entries() == [(reader.connection.id, what)]
+
+
+async def test_without_a_reason_an_operator_is_it(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    reader = await connect(relay)
+    await act(async_client, "disconnect", reader, confirmed="yes", reason="")
+    assert farewell(reader) == (STAYS_AWAY, "disconnected by an operator")
+
+
+@pytest.mark.parametrize(("length", "is_accepted"), [(61, True), (62, False)])
+async def test_a_reason_fits_a_close_frame(
+    async_client: AsyncClient, relay: Relay, length: int, is_accepted: bool
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    reader = await connect(relay)
+    page = await act(
+        async_client, "disconnect", reader, confirmed="yes", reason="é" * length
+    )
+    assert (farewell(reader) is not None) is is_accepted
+    told = "Expected at most 123 bytes of UTF-8, got 124: shorten it."
+    assert (told in page) is not is_accepted
+
+
+async def test_the_selected_are_asked_to_reconnect_at_once(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    readers = [await connect(relay) for _ in range(2)]
+    page = await act(async_client, "ask_to_reconnect", *readers)
+    assert "2 connections asked to reconnect, on 1 node." in page
+    assert {farewell(reader) for reader in readers} == {
+        (COMES_BACK, "asked to reconnect")
+    }
+    assert [pk for pk, _ in await entries()] == ids(*readers)
+
+
+@pytest.mark.parametrize("action", ["disconnect", "ask_to_reconnect"])
+async def test_all_that_match_are_ended_after_a_question_and_logged_once(
+    async_client: AsyncClient, relay: Relay, action: str
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    wanted = [await connect(relay, "sse") for _ in range(120)]
+    bystander = await connect(relay)
+    across = {"select_across": "1", "query": "?transport=sse&q=news"}
+    page = await act(async_client, action, wanted[0], **across)
+    assert "now 120 connections" in page
+    assert "<code>transport=sse</code>" in page
+    assert not any(map(farewell, wanted))
+    page = await act(async_client, action, wanted[0], confirmed="yes", **across)
+    assert "120 connections" in page
+    assert all(map(farewell, wanted))
+    assert farewell(bystander) is None
+    [(pk, what)] = await entries()
+    assert pk == "all"
+    assert '120 connections, all that match q is "news", transport is "sse"' in what
+
+
+async def test_nobody_is_ended_when_nobody_is_selected(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    reader = await connect(relay)
+    page = await act(async_client, "disconnect", confirmed="yes")
+    assert "Select connections first: nothing has been done." in page
+    assert "No action selected." in await act(async_client, "", reader)
+    assert farewell(reader) is None
+
+
+async def test_a_selection_of_those_who_have_gone_says_so(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, END, PUBLISH)
+    bystander, gone = await connect(relay), await connect(relay)
+    gone.close()
+    page = await act(async_client, "ask_to_reconnect", gone)
+    assert "1 had gone already." in page
+    page = await act(async_client, "send_test_event", gone)
+    assert "They have all gone." in page
+    assert farewell(bystander) is None
+    assert await entries() == []
+
+
+@pytest.mark.parametrize(
+    ("permission", "action"),
+    [
+        (PUBLISH, "disconnect"),
+        (PUBLISH, "ask_to_reconnect"),
+        (END, "send_test_event"),
+        (END, "delete_selected"),
+    ],
+)
+async def test_an_action_is_refused_to_who_may_not_take_it(
+    async_client: AsyncClient, relay: Relay, permission: str, action: str
+) -> None:
+    await sign_in(async_client, VIEW, permission)
+    reader = await connect(relay)
+    form = {
+        "action": action,
+        "_selected_action": ids(reader),
+        "confirmed": "yes",
+        "topic": "news",
+    }
+    assert (await async_client.post(URL, form)).status_code == 403
+    assert farewell(reader) is None
+    assert not await Event.objects.aexists()
+
+
+# --- the test event ----------------------------------------------------------------------
+
+
+async def test_the_topics_of_test_events_are_shown_with_all_who_get_them(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, PUBLISH)
+    reader = await connect(relay, "websocket", "busy", "quiet")
+    for topics in (["busy"], ["busy"], ["quiet", "busy"]):
+        await connect(relay, "sse", *topics)
+    page = await act(async_client, "send_test_event", reader)
+    assert re.findall(r'name="topic" value="([^"]+)"', page) == ["quiet"]
+    assert re.findall(r'<td class="number">(\d+)</td>', page) == ["1", "2"]
+    assert not await Event.objects.aexists()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "topic"),
+    [("news", "news"), ("news.*", "news.test"), ("*", "test")],
+)
+async def test_a_test_event_reaches_whoever_reads_a_pattern(
+    async_client: AsyncClient, relay: Relay, pattern: str, topic: str
+) -> None:
+    await sign_in(async_client, VIEW, PUBLISH)
+    reader = await connect(relay, "websocket", pattern)
+    page = await act(async_client, "send_test_event", reader)
+    chosen = re.findall(r'name="topic" value="([^"]+)"', page)
+    assert chosen == [topic]
+    page = await act(
+        async_client, "send_test_event", reader, confirmed="yes", topic=chosen
+    )
+    event = await Event.objects.aget()
+    assert (event.topic, event.source, event.author) == (topic, "admin", "ann")
+    data = json.loads(event.data)
+    assert (data["test"], data["sent_by"]) == (True, "ann")
+    assert f'href="/admin/echo/event/{event.pk}/receipt/"' in page
+    [frame] = await reader.next()
+    assert json.loads(frame.json)["topic"] == topic
+    assert await entries() == [
+        (str(event.pk), "test event, for 1 selected"),
+        (reader.connection.id, f"sent a test event: {topic}"),
+    ]
+
+
+async def test_connections_that_share_a_topic_get_one_test_event(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, PUBLISH)
+    for _ in range(250):
+        await connect(relay)
+    page = await act(async_client, "send_test_event", select_across="1")
+    assert re.findall(r'<td class="number">(\d+)</td>', page) == ["250", "250"]
+
+
+async def test_more_topics_than_may_be_published_at_once_are_refused(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, PUBLISH)
+    for number in range(101):
+        await connect(relay, "websocket", f"t{number}")
+    page = await act(async_client, "send_test_event", select_across="1")
+    assert "Expected connections that 100 topics reach, got 101 topics" in page
+
+
+async def test_a_made_up_topic_is_refused_in_the_feeds_words(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, PUBLISH)
+    reader = await connect(relay)
+    page = await act(
+        async_client, "send_test_event", reader, confirmed="yes", topic=["no..topic"]
+    )
+    assert "opic: expected words of A-Z a-z 0-9" in page  # Django capitalizes it
+    assert not await Event.objects.aexists()
+
+
+# --- words -------------------------------------------------------------------------------
+
+
+def test_the_codes_are_the_protocols() -> None:
+    assert STAYS_AWAY == CloseCode.DISCONNECTED_BY_OPERATOR
+    assert COMES_BACK == CloseCode.ASKED_TO_RECONNECT
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (-1, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (3600, "1 h 0 min"),
+        (86399, "23 h 59 min"),
+        (90000, "1 d 1 h"),
+    ],
+)
+def test_a_length_of_time_is_told_in_its_largest_units(
+    seconds: float, told: str
+) -> None:
+    assert lasted(seconds) == told
