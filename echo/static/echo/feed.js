@@ -6,12 +6,14 @@
  *     feed.open();
  *
  * Events: `event` and `reset` (detail: the frame), `state` (detail: `{state, transport,
- * …}`). States: closed, connecting, open, waiting, refused. Knows no page.
+ * …}`, with `code` and `reason` when the server has said `bye`). States: closed,
+ * connecting, open, waiting, refused. Knows no page.
  */
 
 import { fullJitter } from "./backoff.js";
-import { isCovered, Ledger } from "./ledger.js";
-import { CAN_SHARE, Sharing } from "./sharing.js";
+import { Ledger } from "./ledger.js";
+import { CAN_SHARE } from "./sharing.js";
+import { isOver, Tabs } from "./tabs.js";
 import { open as openLongPoll } from "./transports/longpoll.js";
 import { ask } from "./transports/polling.js";
 import { open as openShortPoll } from "./transports/shortpoll.js";
@@ -30,7 +32,9 @@ const OPEN_TIMEOUT_MS = 10_000;
 // A transport that has worked is tried so often before another takes its place.
 const PATIENCE = 3;
 // Longer than a long poll waits, and than two heartbeats.
-const SILENCE_MS = 50_000;
+export const SILENCE_MS = 50_000;
+// How often a feed that has fallen back looks whether the first transport works again.
+export const CLIMB_MS = 300_000;
 // A connection that lasted this long ends a row of failures.
 const STABLE_MS = 5000;
 
@@ -74,52 +78,81 @@ export class Feed extends EventTarget {
 
   /** The transport in use, or the one that is being tried. */
   get transport() {
-    return this.isFollower ? this.leaderTransport : this.names[this.at];
+    return this.isFollower ? this.tabs.transport : this.names[this.at];
   }
 
   get isFollower() {
-    return Boolean(this.sharing && !this.sharing.leads);
+    return Boolean(this.tabs && !this.tabs.leads);
   }
 
-  /** Begins to read; nothing while it is reading. */
+  /** True when the feed does not come back by itself. */
+  get isOver() {
+    return isOver(this.state);
+  }
+
+  /** Begins to read, also when the server has ended it; nothing while it is reading. */
   open() {
-    if (this.wakeups) return;
+    if (!this.isOver) return;
+    this.leave();
     this.listenForWaking();
-    this.become("connecting");
-    if (this.shared) this.share();
-    else this.connect();
+    this.begin();
   }
 
   /** Stops reading; the cursor stays. */
   close() {
     this.wakeups?.abort();
-    this.wakeups = null;
     // First of all, or the other tabs would hear that the feed is closed.
-    this.sharing?.leave();
-    this.sharing = null;
-    this.stop("closed");
+    this.leave();
+    this.become("closed");
     this.store();
   }
 
   /** Drops the connection as an accident would; the feed comes back by itself. */
   cut() {
-    if (this.isFollower) this.sharing.say({ type: "cut" });
+    if (this.isFollower) this.tabs.cut();
     else if (this.connection) this.ended({});
+  }
+
+  begin() {
+    this.attempt = 0;
+    if (!this.shared || this.tabs) return this.connect();
+    this.become("connecting");
+    const name = `feed ${this.base} ${this.names} ${this.topics}`;
+    this.tabs = new Tabs(this, name, SILENCE_MS);
+  }
+
+  /** Lets go of the connection and of the other tabs. */
+  leave() {
+    this.tabs?.leave();
+    this.tabs = null;
+    this.drop();
   }
 
   // --- one connection -------------------------------------------------------------------
 
   connect() {
     this.drop();
+    this.become("connecting");
+    this.use(
+      this.dial(
+        this.at,
+        (frame) => this.hear(frame),
+        (how) => this.ended(how),
+      ),
+    );
+    this.watch(OPEN_TIMEOUT_MS);
+  }
+
+  dial(at, frame, ended) {
+    if (at === 0) this.firstTriedAt = performance.now();
+    const target = { base: this.base, query: this.query(this.cursor) };
+    return TRANSPORTS[this.names[at]](target, { frame, ended });
+  }
+
+  use(connection) {
+    this.connection = connection;
     this.isOpened = false;
     this.bye = null;
-    this.become("connecting");
-    const target = { base: this.base, query: this.query(this.cursor) };
-    this.connection = TRANSPORTS[this.transport](target, {
-      frame: (frame) => this.hear(frame),
-      ended: (how) => this.ended(how),
-    });
-    this.watch(OPEN_TIMEOUT_MS);
   }
 
   query(since) {
@@ -129,6 +162,7 @@ export class Feed extends EventTarget {
   }
 
   drop() {
+    this.stopClimbing();
     clearTimeout(this.timer);
     clearTimeout(this.silence);
     this.connection?.close();
@@ -147,7 +181,7 @@ export class Feed extends EventTarget {
     if (!this.isOpened) this.opened();
     const after = this.cursor;
     this.deliver(frame);
-    this.sharing?.say({ type: "frame", after, frame });
+    this.tabs?.say({ type: "frame", after, frame });
   }
 
   opened() {
@@ -156,22 +190,23 @@ export class Feed extends EventTarget {
     this.worked = this.transport;
     this.openedAt = performance.now();
     this.become("open");
+    if (this.at > 0) this.climbLater();
   }
 
   /** Hands a frame to the page, if it is news. */
   deliver(frame) {
-    if (!this.ledger.take(frame)) return;
+    if (this.isOver || !this.ledger.take(frame)) return;
     if (frame.type !== "event" && frame.type !== "reset") return;
     this.dispatchEvent(new CustomEvent(frame.type, { detail: frame }));
   }
 
-  ended({ code, status, detail }) {
+  ended({ status, detail, ...close }) {
     this.drop();
     if (status >= 400 && status < 500 && status !== 429) {
-      return this.stop("refused", { detail });
+      return this.become("refused", { detail });
     }
-    const reason = this.bye?.code ?? code ?? 0;
-    if (reason >= FIRST_FINAL_CODE) return this.stop("closed", { code: reason });
+    const { code, reason } = this.bye ?? close;
+    if (code >= FIRST_FINAL_CODE) return this.become("closed", { code, reason });
     if (!this.isOpened) return this.failed();
     if (performance.now() - this.openedAt >= STABLE_MS) this.attempt = 0;
     return this.wait(this.bye?.retry_ms);
@@ -200,115 +235,69 @@ export class Feed extends EventTarget {
   }
 
   wait(milliseconds = fullJitter(this.attempt)) {
+    const { code, reason } = this.bye ?? {};
     this.attempt += 1;
     this.timer = setTimeout(() => this.connect(), milliseconds);
-    this.become("waiting", { milliseconds, attempt: this.attempt });
-  }
-
-  stop(state, details) {
-    this.drop();
-    this.become(state, details);
+    this.become("waiting", { milliseconds, attempt: this.attempt, code, reason });
   }
 
   become(state, details = {}) {
     this.state = state;
-    const detail = { state, transport: this.transport, ...details };
-    this.dispatchEvent(new CustomEvent("state", { detail }));
-    if (this.sharing?.leads)
-      this.sharing.say({ type: "state", at: this.cursor, detail });
+    this.detail = { state, transport: this.transport, ...details };
+    this.dispatchEvent(new CustomEvent("state", { detail: this.detail }));
+    this.tabs?.say({ type: "state", at: this.cursor, detail: this.detail });
   }
 
-  // --- one connection for all tabs ------------------------------------------------------
+  // --- back to the first transport ------------------------------------------------------
 
-  share() {
-    const name = `feed ${this.base} ${this.names} ${this.topics}`;
-    this.sharing = new Sharing(name, {
-      lead: () => this.connect(),
-      heard: (message) => this.heardFromTab(message),
-      deposed: () => this.drop(),
-    });
-    this.sharing.say({ type: "ask" });
-    this.watchLeader();
+  climbLater() {
+    const milliseconds = this.firstTriedAt + CLIMB_MS - performance.now();
+    this.climbing = setTimeout(() => this.climb(), milliseconds);
   }
 
-  watchLeader() {
-    clearTimeout(this.silence);
-    this.silence = setTimeout(() => this.sharing?.steal(), SILENCE_MS);
+  /** Tries the first transport beside the one in use, which is left when it works. */
+  climb() {
+    const probe = this.dial(
+      0,
+      (frame) => {
+        if (this.probe) this.arrive();
+        this.hear(frame);
+      },
+      (how) => (this.probe ? this.stay() : this.ended(how)),
+    );
+    this.probe = probe;
+    this.climbing = setTimeout(() => this.stay(), OPEN_TIMEOUT_MS);
   }
 
-  heardFromTab(message) {
-    if (this.sharing.leads) return this.answerTab(message);
-    switch (message.type) {
-      case "frame":
-        this.watchLeader();
-        return this.follow(message);
-      case "state":
-        this.watchLeader();
-        this.leaderTransport = message.detail.transport;
-        this.become(message.detail.state, message.detail);
-        return this.catchUp(message.at);
-      default:
-        return undefined;
-    }
+  arrive() {
+    const { probe } = this;
+    this.probe = null;
+    this.drop();
+    this.at = 0;
+    this.use(probe);
   }
 
-  answerTab({ type }) {
-    if (type === "cut") this.cut();
-    if (type !== "ask") return;
-    const detail = { state: this.state, transport: this.transport };
-    this.sharing.say({ type: "state", at: this.cursor, detail });
+  stay() {
+    this.stopClimbing();
+    this.climbLater();
   }
 
-  /** Takes what another tab heard, if this tab has had all that came before it. */
-  follow({ after, frame }) {
-    if (this.catching) this.held.push({ after, frame });
-    else if (!after || !this.cursor || isCovered(after, this.cursor))
-      this.deliver(frame);
-    else if (frame.type === "reset") this.deliver(frame);
-    else {
-      this.catchUp(after);
-      this.held?.push({ after, frame });
-    }
-  }
-
-  /** Reads from the log what other tabs had before this one listened. */
-  async catchUp(until) {
-    if (this.catching || !this.cursor || !until || isCovered(until, this.cursor))
-      return;
-    this.catching = true;
-    this.held = [];
-    try {
-      await this.readTo(until);
-    } catch {
-      // Asking at once would only fail again: the leading tab's next frame names anew
-      // what is missing.
-      this.held = [];
-    }
-    this.catching = false;
-    const { held } = this;
-    this.held = null;
-    for (const message of held) this.follow(message);
-  }
-
-  async readTo(until) {
-    for (let more = true; more && !isCovered(until, this.cursor); ) {
-      const answer = await ask(this.base, this.query(this.cursor));
-      if (answer.reset) this.deliver(answer.reset);
-      for (const event of answer.events) this.deliver(event);
-      this.ledger.reach(answer.last_event_id);
-      more = answer.more;
-    }
+  stopClimbing() {
+    clearTimeout(this.climbing);
+    this.probe?.close();
+    this.probe = null;
   }
 
   // --- the tab --------------------------------------------------------------------------
 
   listenForWaking() {
+    this.wakeups?.abort();
     this.wakeups = new AbortController();
     const { signal } = this.wakeups;
     const wake = () => this.wake();
     addEventListener("online", wake, { signal });
     addEventListener("pageshow", wake, { signal });
-    addEventListener("pagehide", () => this.store(), { signal });
+    addEventListener("pagehide", () => this.rest(), { signal });
     document.addEventListener(
       "visibilitychange",
       () => (document.hidden ? this.store() : wake()),
@@ -318,9 +307,15 @@ export class Feed extends EventTarget {
 
   /** Comes back at once when there is reason to hope. */
   wake() {
-    if (this.state !== "waiting" || this.isFollower) return;
-    this.attempt = 0;
-    this.connect();
+    if (this.state === "waiting" && !this.isFollower) this.begin();
+  }
+
+  /** Holds nothing any more: browsers keep only such a page for the way back to it. */
+  rest() {
+    this.store();
+    if (this.isOver) return;
+    this.leave();
+    this.become("waiting", { milliseconds: 0 });
   }
 
   stored() {

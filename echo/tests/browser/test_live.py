@@ -3,14 +3,20 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
-from itertools import count
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    expect,
+)
 
-from echo.tests.live import LiveSite
+from echo.tests.live import COMMANDS, LiveSite
+from echo.tests.transports.adapters import Publisher
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -34,13 +40,47 @@ window.WebSocket = class extends EventTarget {
   close() {}
 };
 """
-topics = (f"live.t{number}" for number in count())
+MAKE_TOKEN = """
+from echo.models import Token
+token = Token(name="tests", topics="*")
+secret = token.renew_secret()
+token.save()
+print(f"{token.pk}.{secret}")
+"""
+Publish = Callable[..., Awaitable[list[str]]]
+
+
+@pytest.fixture(scope="module", params=COMMANDS)
+def site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveSite]:
+    """The site on each server, with a URL by which connections are ended."""
+    directory = tmp_path_factory.mktemp(request.param)
+    settings = {"DJANGO_SETTINGS_MODULE": "echo.tests.settings_operator"}
+    with LiveSite(request.param, directory, **settings) as live:
+        yield live
+
+
+@pytest.fixture(scope="module")
+def publisher(site: LiveSite) -> Publisher:
+    token = site.manage("shell", "-v0", "-c", MAKE_TOKEN).strip()
+    return Publisher(site, token)
+
+
+@pytest.fixture
+def publish(publisher: Publisher) -> Publish:
+    """Publishes over HTTP, which takes milliseconds."""
+
+    async def publish(topic: str, *data: str) -> list[str]:
+        return await asyncio.to_thread(publisher, topic, *data)
+
+    return publish
 
 
 @pytest.fixture
 def topic() -> str:
     """A topic of this test's own."""
-    return next(topics)
+    return f"live.{secrets.token_hex(4)}"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -56,11 +96,6 @@ async def visit(page: Page, topic: str, transport: str = "") -> None:
     await page.wait_for_selector(OPEN)
 
 
-async def broadcast(site: LiveSite, topic: str, *texts: str) -> None:
-    for text in texts:
-        await asyncio.to_thread(site.manage, "broadcast", "--topic", topic, text)
-
-
 async def expect_events(page: Page, *texts: str) -> None:
     """Waits until the log has exactly these events, in this order."""
     payloads = page.locator("#output [data-direction=received] .payload")
@@ -69,11 +104,11 @@ async def expect_events(page: Page, *texts: str) -> None:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_an_event_appears_on_each_transport(
-    page: Page, site: LiveSite, topic: str, transport: str
+    page: Page, publish: Publish, topic: str, transport: str
 ) -> None:
     await visit(page, topic, transport)
     await expect(page.locator("#via")).to_have_text(transport)
-    await broadcast(site, topic, "hello")
+    await publish(topic, "hello")
     await expect_events(page, "hello")
     await expect(page.locator("#cursor")).to_have_text(re.compile(r"^\w{8}-\d+$"))
     await expect(page.locator("#round-trip")).to_have_text(re.compile(r"[\d.]+ ms"))
@@ -81,69 +116,94 @@ async def test_an_event_appears_on_each_transport(
 
 @pytest.mark.parametrize("transport", BLOCKED)
 async def test_what_cannot_be_opened_is_fallen_back_from(
-    hindered_page: Page, site: LiveSite, topic: str, transport: str
+    hindered_page: Page, publish: Publish, topic: str, transport: str
 ) -> None:
     page = hindered_page
     await page.add_init_script(NO_WEBSOCKET)
     await page.route(re.compile(BLOCKED[transport]), lambda route: route.abort())
     await visit(page, topic)
     await expect(page.locator("#via")).to_have_text(transport)
-    await broadcast(site, topic, "fallen back")
+    await publish(topic, "fallen back")
     await expect_events(page, "fallen back")
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("missed", "told"),
+    [
+        ([], "0 events recovered"),
+        (["one"], "1 event recovered"),
+        (["one", "two", "three"], "3 events recovered"),
+    ],
+)
 async def test_a_cut_loses_nothing_and_shows_it(
-    page: Page, site: LiveSite, topic: str
+    hindered_page: Page,
+    publish: Publish,
+    topic: str,
+    transport: str,
+    missed: list[str],
+    told: str,
 ) -> None:
-    await visit(page, topic)
-    await broadcast(site, topic, "before")
+    page = hindered_page
+    await visit(page, topic, transport)
+    await publish(topic, "before")
     await expect_events(page, "before")
     await page.context.set_offline(True)
     await page.click("#cut")
     await page.wait_for_selector("main:not([data-state=open])")
-    await broadcast(site, topic, "one", "two")
+    if missed:
+        await publish(topic, *missed)
     await page.context.set_offline(False)
     await expect(page.locator("#recovery")).to_have_text(
-        re.compile(r"^reconnected after [\d.]+ s, \d events recovered, 0 lost$")
+        re.compile(rf"^reconnected after [\d.]+ s, {told}, 0 lost$")
     )
-    await broadcast(site, topic, "after")
-    await expect_events(page, "before", "one", "two", "after")
+    await publish(topic, "after")
+    await expect_events(page, "before", *missed, "after")
 
 
 async def test_a_freeze_loses_nothing_and_shows_it(
-    page: Page, site: LiveSite, topic: str
+    page: Page, publish: Publish, topic: str
 ) -> None:
     await visit(page, topic)
-    await page.evaluate("document.querySelector('#freeze').dataset.seconds = 4")
-    publishing = asyncio.create_task(broadcast(site, topic, "one", "two"))
-    await page.click("#freeze")
-    await publishing
+    frozen = asyncio.Event()
+    await page.expose_function("freezing", frozen.set)
+    await page.evaluate(
+        """() => {
+          const button = document.querySelector("#freeze");
+          button.dataset.seconds = 4;
+          button.addEventListener("click", () => freezing(), { capture: true });
+        }"""
+    )
+    clicking = asyncio.create_task(page.click("#freeze"))
+    await frozen.wait()
+    await publish(topic, "one", "two")
+    await clicking
     await expect(page.locator("#recovery")).to_have_text(
-        re.compile(r"^frozen for [\d.]+ s, \d events recovered, 0 lost$")
+        re.compile(r"^frozen for [\d.]+ s, 2 events recovered, 0 lost$")
     )
     await expect_events(page, "one", "two")
 
 
 async def test_a_reload_loses_nothing_and_doubles_nothing(
-    page: Page, site: LiveSite, topic: str
+    page: Page, publish: Publish, topic: str
 ) -> None:
     await visit(page, topic)
-    await broadcast(site, topic, "before")
+    await publish(topic, "before")
     await expect_events(page, "before")
     address = page.url
     await page.goto("/")
-    await broadcast(site, topic, "meanwhile")
+    await publish(topic, "meanwhile")
     await page.goto(address)
     await page.wait_for_selector(OPEN)
     await expect_events(page, "before", "meanwhile")
     await page.reload()
     await page.wait_for_selector(OPEN)
-    await broadcast(site, topic, "after")
+    await publish(topic, "after")
     await expect_events(page, "before", "meanwhile", "after")
 
 
 async def test_two_tabs_share_a_connection_and_survive_the_first(
-    context: BrowserContext, site: LiveSite, topic: str
+    context: BrowserContext, publish: Publish, topic: str
 ) -> None:
     first, second = await context.new_page(), await context.new_page()
     sockets: list[str] = []
@@ -151,12 +211,12 @@ async def test_two_tabs_share_a_connection_and_survive_the_first(
         tab.on("websocket", lambda socket: sockets.append(socket.url))
         await visit(tab, topic)
     await expect(second.locator("#via")).to_have_text("websocket, of another tab")
-    await broadcast(site, topic, "to both")
+    await publish(topic, "to both")
     for tab in (first, second):
         await expect_events(tab, "to both")
     assert len(sockets) == 1
     await first.close()
-    await broadcast(site, topic, "to the other")
+    await publish(topic, "to the other")
     await expect(second.locator("#via")).to_have_text("websocket")
     await expect_events(second, "to both", "to the other")
     assert len(sockets) == 2
@@ -191,7 +251,7 @@ async def test_a_visitor_is_told_how_to_publish(page: Page, topic: str) -> None:
 
 
 async def test_a_gap_that_cannot_be_filled_is_shown(
-    page: Page, site: LiveSite, topic: str
+    page: Page, publish: Publish, topic: str
 ) -> None:
     await visit(page, topic)
     address = page.url
@@ -206,12 +266,12 @@ async def test_a_gap_that_cannot_be_filled_is_shown(
     await expect(page.locator("#output [data-kind=error]")).to_contain_text(
         "00000000-1 is from another life of the log"
     )
-    await broadcast(site, topic, "goes on")
+    await publish(topic, "goes on")
     await expect_events(page, "goes on")
 
 
 async def test_topics_and_transport_are_chosen_on_the_page(
-    page: Page, site: LiveSite, topic: str
+    page: Page, publish: Publish, topic: str
 ) -> None:
     await visit(page, topic)
     await page.fill("#topics", "no..topic")
@@ -222,7 +282,7 @@ async def test_topics_and_transport_are_chosen_on_the_page(
     await page.get_by_role("button", name="Subscribe").click()
     await expect(page.locator("#via")).to_have_text("sse")
     await page.wait_for_selector(OPEN)
-    await broadcast(site, f"{topic}.below", "chosen")
+    await publish(f"{topic}.below", "chosen")
     await expect_events(page, "chosen")
     await expect(page.locator("#code")).to_contain_text(f"topic={topic}.*")
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { accountOf } from "../../static/echo/live/account.js";
 import { Recovery } from "../../static/echo/live/recovery.js";
 import {
   code,
@@ -55,3 +56,24 @@ test("a break in the chain is a loss of this recovery only", () => {
   recovery.expect([]);
   assert.equal(recovery.report(3).lost, 1);
 });
+
+const ACCOUNTS = {
+  live_open: { state: "open" },
+  live_waiting: { state: "waiting" },
+  live_closed: { state: "closed" },
+  live_asked: { state: "waiting", code: 4011, reason: "asked to reconnect" },
+  live_told: { state: "waiting", code: 4001, reason: "shutdown" },
+  live_ended: { state: "closed", code: 4507, reason: "not allowed" },
+  live_sent_away: {
+    state: "closed",
+    code: 4503,
+    reason: "disconnected by an operator",
+  },
+  live_disconnected: { state: "closed", code: 4503, reason: "maintenance" },
+};
+
+for (const [key, told] of Object.entries(ACCOUNTS)) {
+  test(`what the page says of ${JSON.stringify(told)}`, () => {
+    assert.equal(accountOf(told), key);
+  });
+}

@@ -6,6 +6,7 @@ import { Feed, TRANSPORTS } from "../feed.js";
 import { showState } from "../state.js";
 import { readTexts } from "../texts.js";
 import { ask } from "../transports/polling.js";
+import { accountOf } from "./account.js";
 import { usePublishForm } from "./publisher.js";
 import { Recovery } from "./recovery.js";
 import { code, example, howToPublish, parseTopics } from "./subscription.js";
@@ -51,6 +52,7 @@ function wanted() {
 
 function subscribe({ topics, transport }, since) {
   feed?.close();
+  recovery.begun = null;
   feed = new Feed({ topics, transport: transport || null, since });
   feed.addEventListener("state", ({ detail }) => stateChanged(detail));
   feed.addEventListener("event", ({ detail }) => eventCame(detail));
@@ -88,13 +90,16 @@ function showCode() {
 
 // --- what the feed tells ----------------------------------------------------------------
 
-function stateChanged({ state, transport, milliseconds, code, detail }) {
+function stateChanged(told) {
+  const { state, transport, milliseconds, code, reason, detail } = told;
   showState(state, text(`state_${state}`));
   $("#via").textContent = feed.isFollower
     ? text("shared", { transport: transport ?? "…" })
     : transport;
   const seconds = ((milliseconds ?? 0) / 1000).toFixed(1);
-  $("#account").textContent = text(`live_${state}`, { seconds, code, detail });
+  const facts = { seconds, code, reason, detail };
+  $("#account").textContent = text(accountOf(told), facts);
+  if (code) byeCame(code, reason);
   if (state === "waiting") recovery.begin(performance.now(), feed.cursor, feed.lost);
   if (state === "open") opened();
   showCursor();
@@ -132,10 +137,15 @@ function resetCame({ reason, asked, last_event_id: to }) {
   note("error", text("row_reset"), text(`reset_${reason}`, { asked, to }));
 }
 
+function byeCame(code, reason) {
+  const words = `${code} ${reason ?? ""}`.trim();
+  note("close", text("row_bye"), words, { code, reason: reason ?? "", clean: true });
+}
+
 /** A row that tells of the connection. */
-function note(kind, label, words) {
+function note(kind, label, words, facts = {}) {
   const row = { direction: "event", kind, label, note: words, message: "", length: 0 };
-  log.add({ ...row, time: Date.now(), roundTrip: null });
+  log.add({ ...row, ...facts, time: Date.now(), roundTrip: null });
 }
 
 function showSoon() {
@@ -187,7 +197,8 @@ async function recover(how) {
 function reportRecovery() {
   const report = recovery.report(feed.lost);
   if (!report) return;
-  const words = text(recover.how, { ...report, seconds: report.seconds.toFixed(1) });
+  const how = report.recovered === 1 ? `${recover.how}_one` : recover.how;
+  const words = text(how, { ...report, seconds: report.seconds.toFixed(1) });
   $("#recovery").textContent = words;
   $("#recovery").dataset.kind = report.lost ? "bad" : "good";
   note(report.lost ? "error" : "open", text("row_recovered"), words);

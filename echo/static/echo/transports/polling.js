@@ -15,6 +15,7 @@ export function poll({ base, query }, on, { wait, pauseMs }) {
       const answer = await ask(base, asked, leaving.signal);
       if (leaving.signal.aborted) return;
       tell(answer, answers === 0, on);
+      if (answer.bye && !leaving.signal.aborted) return on.ended({});
       asked.set("since", answer.last_event_id);
       if (!answer.more) await pause(pauseMs, leaving.signal);
     }
@@ -39,12 +40,13 @@ export async function ask(base, query, signal) {
 }
 
 function tell(answer, isFirst, on) {
-  const { events, last_event_id, reset } = answer;
+  const { events, last_event_id, reset, bye } = answer;
   // A poll has no hello: the first answer is what says that this transport works.
   if (isFirst) on.frame({ type: "hello" });
   if (reset) on.frame(reset);
   for (const event of events) on.frame(event);
   on.frame({ type: "heartbeat", last_event_id });
+  if (bye) on.frame(bye);
 }
 
 function pause(milliseconds, signal) {

@@ -3,7 +3,7 @@
 const NAMED = ["hello", "heartbeat", "reset", "bye"];
 
 /**
- * Opens it; `on` is `{frame(frame), ended({code})}`. What comes back can be closed,
+ * Opens it; `on` is `{frame(frame), ended({})}`. What comes back can be closed,
  * after which nothing is told any more.
  */
 export function open({ base, query }, on) {

@@ -1,7 +1,7 @@
 /** Carries the feed over a WebSocket; decides nothing. */
 
 /**
- * Opens it; `on` is `{frame(frame), ended({code})}`. What comes back can be closed,
+ * Opens it; `on` is `{frame(frame), ended({code, reason})}`. What comes back can be closed,
  * after which nothing is told any more.
  */
 export function open({ base, query }, on) {
@@ -9,7 +9,7 @@ export function open({ base, query }, on) {
   address.protocol = address.protocol.replace("http", "ws");
   const socket = new WebSocket(address);
   socket.onmessage = ({ data }) => on.frame(JSON.parse(data));
-  socket.onclose = ({ code }) => on.ended({ code });
+  socket.onclose = ({ code, reason }) => on.ended({ code, reason });
   return {
     close() {
       socket.onmessage = socket.onclose = null;
