@@ -23,7 +23,7 @@ from echo.admin.publishing import (
 from echo.models import Event, Topic
 from echo.protocol import EVENT_ID
 
-SHORT_CHARACTERS = 80
+SHORT_CHARACTERS = 72
 # Indenting what is nested very deep could make megabytes of 64 KiB.
 MAX_PRETTY_CHARACTERS = 256 * 1024
 FILTERED_TOPICS = 20

@@ -63,7 +63,7 @@ class TopicAdmin(admin.ModelAdmin):
     class Media:
         css = {"all": ["echo/admin/publish.css"]}
 
-    @admin.display(description=_("readers now"))
+    @admin.display(description=_("readers"))
     def readers(self, topic: Topic) -> int:
         found: int = topic.readers  # type: ignore[attr-defined]
         return found
