@@ -244,17 +244,20 @@ def make_token() -> str:
         "from echo.models import Token; t = Token(name='bench'); s = t.renew_secret(); "
         "t.save(); print(f'{t.pk}.{s}')"
     )
-    manage = [sys.executable, "manage.py"]
-    environment = os.environ | ENVIRONMENT
-    for command in (["migrate", "-v0"], ["shell", "-v0", "-c", code]):
-        done = subprocess.run(
-            [*manage, *command],
-            cwd=ROOT,
-            env=environment,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
+    manage("migrate", "-v0")
+    return manage("shell", "-v0", "-c", code)
+
+
+def manage(*arguments: str) -> str:
+    """What ``manage.py`` prints, with the environment of the measured servers."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=os.environ | ENVIRONMENT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return done.stdout.strip()
 
 

@@ -1,0 +1,171 @@
+"""Measures what an operator who watches costs the feed, with 10,000 connections.
+
+    python -m bench.operator --rounds 5
+
+One server on one core, the readers and the operator on another. In each round events are
+fanned out with nobody watching and with an operator who has the list of connections and the
+page of nodes open: both are asked for every two seconds, as the pages do, and the figures
+of the graph are read. The table shows medians of all rounds, what is left of the fan-out
+under the operator's eyes, and how long the list took to answer.
+"""
+
+import argparse
+import http.client
+import multiprocessing
+import os
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+
+from bench.echo import LOAD_CORE, SERVER_CORE
+from bench.fanout import Figures, Readers, make_token, manage, measure, post
+from bench.servers import Server, running
+
+REFRESH_SECONDS = 2.0
+TIMEOUT_SECONDS = 30.0
+LISTS = ("/admin/echo/connection/", "/admin/echo/node/")
+SIGN_IN = """
+from importlib import import_module
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.models import User
+user = User.objects.create_superuser("operator")
+session = import_module(settings.SESSION_ENGINE).SessionStore()
+session[SESSION_KEY] = str(user.pk)
+session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+session.save()
+print(session.session_key)
+"""
+
+
+def watch(port: int, session: str, told: Connection) -> None:
+    """The operator's browser, until it is told to stop; tells how long each list took."""
+    headers = {"Cookie": f"sessionid={session}", "X-Fragment": "1"}
+    threading.Thread(target=read_graph, args=(port, headers), daemon=True).start()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+    latencies = []
+    while True:
+        for path in LISTS:
+            began = time.perf_counter()
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                raise RuntimeError(f"expected 200 from {path}, got {answer.status}")
+            if path == LISTS[0]:
+                latencies.append(time.perf_counter() - began)
+        told.send(latencies)
+        if told.poll(REFRESH_SECONDS):
+            return
+
+
+def read_graph(port: int, headers: dict[str, str]) -> None:
+    """Reads what the live graph is drawn from."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.request("GET", "/feed/sse?topic=staff.stats", headers=headers)
+    answer = connection.getresponse()
+    if answer.status != 200:
+        raise RuntimeError(f"expected 200 from /feed/sse, got {answer.status}")
+    while answer.read1():
+        pass
+
+
+@contextmanager
+def operator(port: int, session: str, latencies: list[float]) -> Iterator[None]:
+    """Somebody watches; how long each list took is added to ``latencies`` in the end."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=watch, args=(port, session, theirs))
+    process.start()
+    theirs.close()
+    try:
+        seen = ours.recv()
+        yield
+        ours.send("stop")
+        process.join(TIMEOUT_SECONDS)
+        with suppress(EOFError, ConnectionResetError):
+            while True:
+                seen = ours.recv()
+        latencies += seen
+    finally:
+        process.kill()
+    if process.exitcode:
+        raise RuntimeError("the operator's requests failed")
+
+
+def rounds(
+    server: Server, readers: Readers, token: str, session: str, count: int
+) -> tuple[dict[str, list[Figures]], list[float]]:
+    """The figures with and without an operator, taken in turns, and the list's latencies."""
+    publish = post(server.port, token)
+    results: dict[str, list[Figures]] = {
+        "nobody watches": [],
+        "an operator watches": [],
+    }
+    latencies: list[float] = []
+    with operator(server.port, session, []):
+        measure(server, readers, publish, True)  # warm: templates are compiled
+    for _ in range(count):
+        results["nobody watches"].append(measure(server, readers, publish, True))
+        with operator(server.port, session, latencies):
+            results["an operator watches"].append(
+                measure(server, readers, publish, True)
+            )
+    return results, latencies
+
+
+def table(results: dict[str, list[Figures]], latencies: list[float]) -> Iterator[str]:
+    yield "| | deliveries/s | | per second of the server's processor | |"
+    yield "|---|---:|---:|---:|---:|"
+    first: Figures | None = None
+    for name, runs in results.items():
+        own = Figures(*map(statistics.median, zip(*runs, strict=True)))
+        first = first or own
+        yield (
+            f"| {name} | {own.clock:,.0f} | {own.clock / first.clock:.1%} "
+            f"| {own.server:,.0f} | {own.server / first.server:.1%} |"
+        )
+    yield ""
+    yield (
+        f"The list of connections answered {len(latencies)} times: after "
+        f"{statistics.median(latencies):.3f} s (median), {max(latencies):.3f} s at most."
+    )
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="rounds (default: 5)")
+    parser.add_argument(
+        "--readers", type=int, default=10_000, help="connections (default: 10000)"
+    )
+    parser.add_argument(
+        "--server", choices=["uvicorn", "daphne"], default="uvicorn", help="the server"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> None:
+    options = parse(arguments)
+    os.sched_setaffinity(0, {LOAD_CORE})
+    token = make_token()
+    session = manage("shell", "-v0", "-c", SIGN_IN)
+    limits = {
+        "FEED_PUBLISHES_PER_SECOND": "1000000",
+        "FEED_MAX_CONNECTIONS_PER_ADDRESS": "1000000",
+        "HTTPS": "off",
+    }
+    with running(f"{options.server}, ours", SERVER_CORE, **limits) as server:
+        readers = Readers(server.port, "/feed/ws", options.readers, greeted=True)
+        try:
+            results = rounds(server, readers, token, session, options.rounds)
+        finally:
+            readers.close()
+    print("\n".join(table(*results)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
