@@ -6,11 +6,11 @@ PY = .venv/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 # STRICT=1 turns whatever would be skipped into a failure.
 STRICT =
-# Passed on to pytest, bench.conformance, bench.echo or bench.fanout.
+# Passed on to pytest, or to what measures.
 ARGS =
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint lint-python lint-web fmt conformance bench fanout chromium
+.PHONY: help run test soak lint lint-python lint-web fmt conformance bench fanout operator chromium
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench: .venv/dev-packages ## measure the echo against its peers
 
 fanout: .venv/dev-packages ## measure the feed against stock consumers, 1,000 readers
 	@$(PY) -m bench.fanout $(ARGS)
+
+operator: .venv/dev-packages ## measure what a watching operator costs, 10,000 readers
+	@$(PY) -m bench.operator $(ARGS)
 
 # --- what the targets need ---------------------------------------------------------------
 
