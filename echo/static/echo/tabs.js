@@ -55,7 +55,8 @@ export class Tabs {
   lead() {
     clearTimeout(this.silence);
     this.isNew = false;
-    if (!this.feed.isOver) this.feed.connect();
+    if (!this.feed.isOver) return this.feed.connect();
+    return this.answer({ type: "ask" }); // of a tab that asked while nobody led
   }
 
   deposed() {

@@ -30,11 +30,16 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
+def find_chromium() -> str | None:
+    """The machine's own Chromium, if it has one."""
+    return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """The machine's own Chromium, or else the one that Playwright installs."""
     async with async_playwright() as playwright:
-        found = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+        found = find_chromium()
         try:
             browser = await playwright.chromium.launch(
                 executable_path=found, args=CHROMIUM_ARGUMENTS

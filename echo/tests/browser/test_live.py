@@ -5,23 +5,28 @@ import json
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from urllib.parse import urlencode
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import (
     Browser,
     BrowserContext,
+    JSHandle,
     Page,
     expect,
 )
 
-from echo.tests.live import COMMANDS, LiveSite
-from echo.tests.transports.adapters import Publisher
+from echo.tests.browser.conftest import CHROMIUM_ARGUMENTS, find_chromium
+from echo.tests.live import COMMANDS, LiveSite, wait_until
+from echo.tests.transports.adapters import Publisher, ask
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 OPEN = "main[data-state=open]"
 TRANSPORTS = ["websocket", "sse", "longpoll", "shortpoll"]
+# As in echo/static/echo/feed.js: a leading tab that says nothing for so long is silent.
+SILENCE_MS = 50_000
 # What has to be out of reach for a transport to be fallen back on.
 BLOCKED = {
     "sse": r"/feed/ws",
@@ -306,3 +311,258 @@ async def test_an_unknown_transport_in_the_address_is_none_chosen(
     await visit(page, topic, "pigeon")
     await expect(page.locator("#via")).to_have_text("websocket")
     await expect(page.locator("#transport")).to_have_value("")
+
+
+# --- what an operator does ------------------------------------------------------------
+
+HELD = ["websocket", "sse", "longpoll"]
+CLOSED = "main[data-state=closed]"
+AN_HOUR = 3_600_000
+
+
+async def end(site: LiveSite, topic: str, code: int, reason: str) -> None:
+    """Ends whoever reads the topic, once somebody does."""
+    asked = urlencode({"topic": topic, "code": code, "reason": reason})
+
+    def ended() -> int:
+        return int(ask(site, f"/end?{asked}").json()["ended"])
+
+    await asyncio.to_thread(wait_until, ended, "somebody to read the topic")
+
+
+def note_connections(*pages: Page) -> list[str]:
+    """The addresses of the feed that these pages ask for, from now on."""
+    asked: list[str] = []
+    for page in pages:
+        page.on("websocket", lambda socket: asked.append(socket.url))
+        page.on("request", lambda request: asked.append(request.url))
+    return asked
+
+
+async def wake(page: Page) -> None:
+    """All that makes a page look again whether it can connect, an hour later."""
+    await page.clock.fast_forward(AN_HOUR)
+    await page.evaluate(
+        """() => {
+          dispatchEvent(new Event("online"));
+          dispatchEvent(new Event("pageshow"));
+          document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+    )
+
+
+@pytest.mark.parametrize("transport", HELD)
+async def test_who_is_disconnected_stays_away_until_the_visitor_subscribes(
+    page: Page, site: LiveSite, publish: Publish, topic: str, transport: str
+) -> None:
+    await page.clock.install()
+    await visit(page, topic, transport)
+    await publish(topic, "before")
+    await expect_events(page, "before")
+    await end(site, topic, 4503, "mind the <b>gap</b>")
+    await page.wait_for_selector(CLOSED)
+    await expect(page.locator("#account")).to_have_text(
+        "Disconnected by an operator: mind the <b>gap</b>. This page stays away: "
+        "“Subscribe” connects it again, and nothing will be missed."
+    )
+    await expect(page.locator("#output [data-kind=close]")).to_contain_text(
+        "BYE4503 mind the <b>gap</b>"
+    )
+    asked = note_connections(page)
+    await wake(page)
+    await publish(topic, "meanwhile")
+    assert asked == []
+    await page.get_by_role("button", name="Subscribe").click()
+    await page.wait_for_selector(OPEN)
+    await expect_events(page, "before", "meanwhile")
+
+
+async def test_who_is_disconnected_comes_back_with_a_reload(
+    page: Page, site: LiveSite, publish: Publish, topic: str
+) -> None:
+    await visit(page, topic)
+    await end(site, topic, 4503, "disconnected by an operator")
+    await expect(page.locator("#account")).to_have_text(
+        "Disconnected by an operator. This page stays away: “Subscribe” connects it "
+        "again, and nothing will be missed."
+    )
+    await publish(topic, "meanwhile")
+    await page.reload()
+    await page.wait_for_selector(OPEN)
+    await expect_events(page, "meanwhile")
+
+
+@pytest.mark.parametrize("transport", HELD)
+async def test_who_is_asked_to_reconnect_comes_back_by_itself(
+    page: Page, site: LiveSite, publish: Publish, topic: str, transport: str
+) -> None:
+    await visit(page, topic, transport)
+    await end(site, topic, 4011, "asked to reconnect")
+    await publish(topic, "meanwhile")
+    await expect(page.locator("#output [data-kind=close]")).to_contain_text(
+        "BYE4011 asked to reconnect"
+    )
+    await page.wait_for_selector(OPEN)
+    await publish(topic, "after")
+    await expect_events(page, "meanwhile", "after")
+    await expect(page.locator("#recovery")).to_have_text(re.compile(r", 0 lost$"))
+
+
+# --- several tabs ---------------------------------------------------------------------
+
+
+async def two_tabs(context: BrowserContext, topic: str) -> tuple[Page, Page]:
+    """The tab that leads, and one that follows."""
+    await context.clock.install()
+    leader, follower = await context.new_page(), await context.new_page()
+    await visit(leader, topic)
+    await visit(follower, topic)
+    await expect(follower.locator("#via")).to_have_text("websocket, of another tab")
+    return leader, follower
+
+
+async def test_a_browser_that_is_disconnected_stays_away_with_all_its_tabs(
+    context: BrowserContext, site: LiveSite, topic: str
+) -> None:
+    leader, follower = await two_tabs(context, topic)
+    await end(site, topic, 4503, "away")
+    for tab in (leader, follower):
+        await tab.wait_for_selector(CLOSED)
+        await expect(tab.locator("#account")).to_contain_text("operator: away.")
+    asked = note_connections(follower)
+    await leader.close()
+    # Whoever waits for the lead has it once the tab that had it is gone.
+    await follower.wait_for_function(
+        "async () => (await navigator.locks.query()).held.length === 1"
+        " && (await navigator.locks.query()).pending.length === 0"
+    )
+    await wake(follower)
+    assert asked == []
+    await expect(follower.locator("main")).to_have_attribute("data-state", "closed")
+
+
+@pytest.mark.parametrize("who", ["leader", "follower", "newcomer"])
+async def test_a_visitor_who_subscribes_in_one_tab_is_back_in_all(
+    context: BrowserContext, site: LiveSite, publish: Publish, topic: str, who: str
+) -> None:
+    leader, follower = await two_tabs(context, topic)
+    await end(site, topic, 4503, "away")
+    for tab in (leader, follower):
+        await tab.wait_for_selector(CLOSED)
+    await publish(topic, "meanwhile")
+    if who == "newcomer":
+        await visit(await context.new_page(), topic)
+    else:
+        tab = {"leader": leader, "follower": follower}[who]
+        await tab.get_by_role("button", name="Subscribe").click()
+    for tab in (leader, follower):
+        await tab.wait_for_selector(OPEN)
+    await publish(topic, "after")
+    for tab in (leader, follower):
+        await expect_events(tab, "meanwhile", "after")
+
+
+async def test_a_follower_takes_another_topic_while_its_leader_stays_away(
+    context: BrowserContext, site: LiveSite, publish: Publish, topic: str
+) -> None:
+    leader, follower = await two_tabs(context, topic)
+    await end(site, topic, 4503, "away")
+    await follower.wait_for_selector(CLOSED)
+    await follower.fill("#topics", f"{topic}.other")
+    await follower.get_by_role("button", name="Subscribe").click()
+    await follower.wait_for_selector(OPEN)
+    await publish(f"{topic}.other", "here")
+    await expect_events(follower, "here")
+    await expect(leader.locator("main")).to_have_attribute("data-state", "closed")
+
+
+async def test_the_lead_is_taken_from_a_tab_that_has_fallen_silent(
+    context: BrowserContext, publish: Publish, topic: str
+) -> None:
+    leader, follower = await two_tabs(context, topic)
+    await leader.evaluate(
+        "() => { BroadcastChannel.prototype.postMessage = () => {}; }"
+    )
+    await publish(topic, "unheard")
+    await expect_events(leader, "unheard")
+    await expect_events(follower)
+    await follower.clock.fast_forward(SILENCE_MS)
+    await expect(follower.locator("#via")).to_have_text("websocket")
+    await expect(leader.locator("#via")).to_have_text("websocket, of another tab")
+    await publish(topic, "after")
+    for tab in (leader, follower):
+        await expect_events(tab, "unheard", "after")
+
+
+# --- back to what was left ------------------------------------------------------------
+
+
+async def test_a_feed_that_fell_back_climbs_and_nobody_notices(
+    page: Page, publish: Publish, topic: str
+) -> None:
+    await page.clock.install()
+    await page.add_init_script(f"window.RealSocket = WebSocket; {NO_WEBSOCKET}")
+    await visit(page, topic)
+    await expect(page.locator("#via")).to_have_text("sse")
+    await page.evaluate("() => { window.WebSocket = RealSocket; }")
+    states = await watch_states(page)
+    texts = []
+    for step in range(8):  # five minutes, in steps that are not taken for silence
+        texts.append(f"step {step}")
+        await publish(topic, texts[-1])
+        await expect_events(page, *texts)
+        await page.clock.fast_forward(40_000)
+    await expect(page.locator("#via")).to_have_text("websocket")
+    await publish(topic, "after")
+    await expect_events(page, *texts, "after")
+    assert await states.json_value() == []
+
+
+async def watch_states(page: Page) -> JSHandle:
+    """The states that the page shows from now on, other than open."""
+    return await page.evaluate_handle(
+        """() => {
+          const main = document.querySelector("main");
+          const seen = [];
+          const note = () => main.dataset.state === "open" || seen.push(main.dataset.state);
+          new MutationObserver(note).observe(main, { attributes: true });
+          return seen;
+        }"""
+    )
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def keeping_page(browser: Browser, site: LiveSite) -> AsyncIterator[Page]:
+    """A tab of a browser that keeps pages for the way back, as visitors' browsers do."""
+    kind = browser.browser_type
+    keeping = await kind.launch(
+        executable_path=find_chromium(),
+        args=CHROMIUM_ARGUMENTS,
+        ignore_default_args=["--disable-back-forward-cache"],
+    )
+    context = await keeping.new_context(base_url=site.url)
+    yield await context.new_page()
+    await keeping.close()
+
+
+@pytest.mark.parametrize("transport", ["", *TRANSPORTS])
+async def test_the_way_back_to_a_kept_page_doubles_and_loses_nothing(
+    keeping_page: Page, publish: Publish, topic: str, transport: str
+) -> None:
+    page = keeping_page
+    await visit(page, topic, transport)
+    await publish(topic, "before")
+    await expect_events(page, "before")
+    await page.evaluate(
+        "addEventListener('pageshow', (event) => { window.kept = event.persisted; })"
+    )
+    await page.goto("/hello")
+    await publish(topic, "meanwhile")
+    await page.go_back(wait_until="commit")
+    await page.wait_for_function("() => window.kept === true")
+    await page.wait_for_selector(OPEN)
+    await publish(topic, "after")
+    await expect_events(page, "before", "meanwhile", "after")
+    await expect(page.locator("#recovery")).to_have_text(
+        re.compile(r"^reconnected after [\d.]+ s, 1 event recovered, 0 lost$")
+    )
