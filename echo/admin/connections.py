@@ -194,16 +194,15 @@ class ConnectionAdmin(admin.ModelAdmin):
         selection = Selection(listing, ids, request.POST.get("select_across") == "1")
         if name and name not in self.get_actions(request):
             raise PermissionDenied
-        if not name:
-            self.message_user(request, _("No action selected."), messages.WARNING)
-            return None
-        if not selection:
+        if name and selection:
+            answer: HttpResponse | None = getattr(self, name)(request, selection)
+            return answer
+        if name:
             text = _("Select connections first: nothing has been done.")
-            self.message_user(request, text, messages.WARNING)
-            return None
-        action: Any = self.get_actions(request)[name][0]
-        answer: HttpResponse | None = action(self, request, selection)
-        return answer
+        else:
+            text = _("No action selected.")
+        self.message_user(request, text, messages.WARNING)
+        return None
 
     @admin.action(
         description=gettext_lazy("Disconnect selected connections"), permissions=["end"]

@@ -57,7 +57,7 @@ class Listing:
                 _("unknown parameter %(got)r: expected %(expected)s")
                 % {"got": unknown[0][:60], "expected": ", ".join(known)}
             )
-        listing = cls(**given.dict())
+        listing = cls(**{name: str(given.get(name, "")) for name in known})
         expect("transport", listing.transport, TRANSPORTS)
         expect("state", listing.state, STATES)
         expect("order", listing.order, ["newest"])

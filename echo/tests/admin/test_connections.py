@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.http import HttpResponse
 from django.test import AsyncClient
 
 from echo.admin.connections import lasted
@@ -57,7 +56,7 @@ async def act(
     return squeezed(response)
 
 
-def squeezed(response: HttpResponse) -> str:
+def squeezed(response: Any) -> str:
     return re.sub(r"\s+", " ", response.content.decode())
 
 
@@ -85,7 +84,7 @@ def farewell(reader: Subscription) -> tuple[int, str] | None:
 async def entries() -> list[tuple[str, str]]:
     """The log of actions, oldest first: which object, and what was done."""
     found = LogEntry.objects.order_by("pk").values_list("object_id", "change_message")
-    return [entry async for entry in found]
+    return [(str(pk), what) async for pk, what in found]
 
 
 # --- the list --------------------------------------------------------------------------

@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Selection } from "../../static/echo/admin/selection.js";
+
+function listing(...ids) {
+  const selection = new Selection();
+  selection.list(ids);
+  return selection;
+}
+
+test("what is selected stays so while others come and go", () => {
+  const selection = listing("a", "b", "c");
+  selection.choose("b", true);
+  selection.list(["b", "c", "d"]);
+  assert.ok(selection.has("b"));
+  assert.ok(!selection.has("d"));
+  assert.deepEqual([selection.count, selection.gone], [1, 0]);
+});
+
+test("who has left the list is not counted, and is told of", () => {
+  const selection = listing("a", "b");
+  selection.choosePage(true);
+  selection.list(["b"]);
+  assert.deepEqual([selection.count, selection.gone], [1, 1]);
+});
+
+test("who comes back to the list is selected still", () => {
+  const selection = listing("a", "b");
+  selection.choose("a", true);
+  selection.list(["b"]);
+  assert.equal(selection.isHeld, false);
+  selection.list(["a", "b"]);
+  assert.deepEqual([selection.count, selection.gone], [1, 0]);
+});
+
+test("the next choice forgets who has left", () => {
+  const selection = listing("a", "b");
+  selection.choose("a", true);
+  selection.list(["b"]);
+  selection.choose("b", true);
+  assert.equal(selection.gone, 0);
+  selection.list(["a", "b"]);
+  assert.ok(!selection.has("a"));
+});
+
+test("a newcomer makes a wholly selected page one that is not", () => {
+  const selection = listing("a");
+  selection.choosePage(true);
+  assert.ok(selection.isWholePage);
+  selection.list(["a", "b"]);
+  assert.ok(!selection.isWholePage);
+});
+
+test("a page with nobody on it is not wholly selected", () => {
+  assert.ok(!listing().isWholePage);
+});
+
+test("all that match has newcomers too, and nobody who is gone", () => {
+  const selection = listing("a");
+  selection.choosePage(true);
+  selection.chooseAll();
+  selection.list(["b"]);
+  assert.ok(selection.has("b"));
+  assert.deepEqual([selection.count, selection.gone], [1, 0]);
+});
+
+test("taking one out of all that match leaves the others of the page", () => {
+  const selection = listing("a", "b");
+  selection.chooseAll();
+  selection.choose("a", false);
+  assert.ok(!selection.isAll);
+  assert.deepEqual([selection.has("a"), selection.has("b")], [false, true]);
+});
+
+test("rows are held only while some of them are selected", () => {
+  const selection = listing("a", "b");
+  assert.ok(!selection.isHeld);
+  selection.choose("a", true);
+  assert.ok(selection.isHeld);
+  selection.clear();
+  assert.ok(!selection.isHeld);
+});
