@@ -54,10 +54,12 @@ export class Graph {
   }
 
   draw() {
+    if (!this.history.latest) return;
     const columns = this.history.columns();
     for (const { chart, places } of this.charts)
       chart.setData([columns[0], ...places.map((place) => columns[place + 1])]);
-    this.showNow(this.history.latest?.figures);
+    const { second, figures } = this.history.latest;
+    this.showNow(second > this.now - GAP_SECONDS ? figures : []); // what is replayed is old
   }
 
   /** Writes the current figures; without any, says that none are known. */
@@ -110,7 +112,8 @@ export class Graph {
   }
 
   range() {
-    return timeRange(this.history.latest?.second ?? this.now, reducedMotion.matches);
+    const latest = Math.max(this.history.latest?.second ?? 0, this.now);
+    return timeRange(latest, reducedMotion.matches);
   }
 
   /** The minutes, which only the last chart names. */
