@@ -346,7 +346,9 @@ class ConnectionAdmin(admin.ModelAdmin):
             )
             text += " " + left % {"gone": gone}
         if answer["silent"]:
-            silent = _("%(nodes)s did not answer: nothing was done there.")
+            silent = _(
+                "%(nodes)s did not answer in time: what was done there is not known."
+            )
             text += " " + silent % {"nodes": ", ".join(answer["silent"])}
         is_done = ended and not answer["silent"]
         level = messages.SUCCESS if is_done else messages.WARNING

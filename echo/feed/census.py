@@ -133,13 +133,23 @@ class End(Question):
     async def answer(self, relay: "Relay") -> dict[str, Any]:
         found = [s for s in await self.where.find(relay) if s.bye is None]
         rows = [s.describe() | {"node": relay.node} for s in found[:MAX_PAGE]]
-        for number, subscription in enumerate(found):
-            if number % AT_ONCE == AT_ONCE - 1:
-                await asyncio.sleep(0)
-            subscription.end(
-                CloseCode(self.code), self.reason, self.retry_seconds(len(found))
-            )
+        self.end(found[:AT_ONCE], len(found))
+        if found[AT_ONCE:]:
+            relay.nodes.background(self.end_others(found))
         return {"ended": len(found), "rows": rows}
+
+    def end(self, some: list["Subscription"], count: int) -> None:
+        """Ends some of ``count`` connections."""
+        for subscription in some:
+            subscription.end(
+                CloseCode(self.code), self.reason, self.retry_seconds(count)
+            )
+
+    async def end_others(self, found: list["Subscription"]) -> None:
+        """Closing thousands takes longer than an answer may: it goes on after that."""
+        for start in range(AT_ONCE, len(found), AT_ONCE):
+            await asyncio.sleep(0)
+            self.end(found[start : start + AT_ONCE], len(found))
 
     def retry_seconds(self, count: int) -> float:
         """Those who are to come back do so one by one; the others, not for a day.

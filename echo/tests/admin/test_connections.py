@@ -15,6 +15,7 @@ from echo.feed.subscription import State
 from echo.models import Event
 from echo.protocol import CloseCode
 from echo.tests.admin.operators import sign_in
+from echo.tests.feed.reading import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -382,7 +383,7 @@ async def test_a_silent_node_is_named(
     wire.relays.remove(other)
     assert f"1 of 2 nodes answered: {other.node} is silent." in await get(async_client)
     page = await act(async_client, "ask_to_reconnect", reader)
-    assert f"{other.node} did not answer: nothing was done there." in page
+    assert f"{other.node} did not answer in time: what was done there is not" in page
 
 
 # --- ending connections ------------------------------------------------------------------
@@ -457,6 +458,19 @@ async def test_the_selected_are_asked_to_reconnect_at_once(
         (COMES_BACK, "asked to reconnect")
     }
     assert [pk for pk, _ in await entries()] == ids(*readers)
+
+
+async def test_ending_thousands_is_answered_before_it_is_done(
+    async_client: AsyncClient, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echo.feed.census.AT_ONCE", 10)
+    await sign_in(async_client, VIEW, END)
+    readers = [await connect(relay) for _ in range(35)]
+    page = await act(
+        async_client, "ask_to_reconnect", select_across="1", confirmed="yes"
+    )
+    assert "35 connections asked to reconnect, on 1 node." in page
+    await until(lambda: all(map(farewell, readers)))
 
 
 @pytest.mark.parametrize("action", ["disconnect", "ask_to_reconnect"])
