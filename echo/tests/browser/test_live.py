@@ -363,7 +363,7 @@ async def test_who_is_disconnected_stays_away_until_the_visitor_subscribes(
     await page.wait_for_selector(CLOSED)
     await expect(page.locator("#account")).to_have_text(
         "Disconnected by an operator: mind the <b>gap</b>. This page stays away: "
-        "“Subscribe” connects it again, and nothing will be missed."
+        "“Subscribe” connects it again, from where it was."
     )
     await expect(page.locator("#output [data-kind=close]")).to_contain_text(
         "BYE4503 mind the <b>gap</b>"
@@ -384,7 +384,7 @@ async def test_who_is_disconnected_comes_back_with_a_reload(
     await end(site, topic, 4503, "disconnected by an operator")
     await expect(page.locator("#account")).to_have_text(
         "Disconnected by an operator. This page stays away: “Subscribe” connects it "
-        "again, and nothing will be missed."
+        "again, from where it was."
     )
     await publish(topic, "meanwhile")
     await page.reload()
