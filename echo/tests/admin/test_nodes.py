@@ -4,12 +4,16 @@ import json
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.contrib.staticfiles.storage import staticfiles_storage
+from django.core.management import call_command
 from django.test import AsyncClient
 from django.utils import timezone
+from pytest_django import Settings
 
 from echo.admin import nodes
 from echo.feed import STATS_TOPIC, Reader, Relay, apublish, get_relay
@@ -21,6 +25,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 URL = "/admin/echo/node/"
 FRAGMENT = {"X-Fragment": "1"}
+IMPORT = re.compile(r"""\bfrom\s*["'](\.[^"']+)""")
+HASHED = re.compile(r"\.[0-9a-f]{12}\.js$")
 START = re.compile(r'<script id="start" type="application/json">(.*?)</script>')
 
 
@@ -254,3 +260,24 @@ def test_the_page_and_the_server_mean_the_same_ten_minutes() -> None:
     found = re.search(r"WINDOW_SECONDS = (\d+);", module.read_text())
     assert found is not None
     assert int(found[1]) == nodes.WINDOW_SECONDS
+
+
+# --- its files -------------------------------------------------------------------------
+
+
+def test_collected_modules_lead_to_one_another(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings.STATIC_ROOT = tmp_path
+    call_command("collectstatic", "--no-input", verbosity=0)
+    names = staticfiles_storage.hashed_files  # type: ignore[attr-defined]
+    left = [tmp_path / names["echo/admin/nodes.js"]]
+    found: set[str] = set()
+    while left:
+        module = left.pop()
+        found.add(module.name)
+        paths = [module.parent / path for path in IMPORT.findall(module.read_text())]
+        left += [path.resolve() for path in paths if path.name not in found]
+    assert {name for name in found if not HASHED.search(name)} == set()
+    assert any(name.startswith("uPlot.esm.") for name in found)
+    assert (tmp_path / names["echo/vendor/uplot/uPlot.min.css"]).exists()
