@@ -268,7 +268,11 @@ class ConnectionAdmin(admin.ModelAdmin):
             self.message_user(request, _("They have all gone."), messages.WARNING)
             return None
         reached = [
-            {"topic": topic, "selected": count, "readers": readers[topic]}
+            {
+                "topic": topic,
+                "selected": number(count),
+                "readers": number(readers[topic]),
+            }
             for topic, count in topics.items()
         ]
         return self.confirm(request, selection, topics=reached)
@@ -311,7 +315,8 @@ class ConnectionAdmin(admin.ModelAdmin):
             "count": answer["total"],
             "silent": ", ".join(answer["silent"]),
             "rows": [row(each) for each in answer["rows"][:SHOWN_SELECTED]],
-            "unnamed": max(0, answer["total"] - SHOWN_SELECTED),
+            "unnamed": answer["total"] - SHOWN_SELECTED,
+            "shown_unnamed": number(answer["total"] - SHOWN_SELECTED),
             "filters": selection.listing.filters,
             "back": request.get_full_path(),
         }
@@ -340,7 +345,8 @@ class ConnectionAdmin(admin.ModelAdmin):
         ended, count = answer["ended"], len({row["node"] for row in answer["rows"]})
         nodes = ngettext("%(count)d node", "%(count)d nodes", count) % {"count": count}
         text = done % {"count": number(ended), "nodes": nodes} if ended else ""
-        if gone := 0 if selection.is_all else len(selection.ids) - ended:
+        gone = len(selection.ids) - ended
+        if gone and not (selection.is_all or answer["silent"]):
             left = ngettext(
                 "%(gone)d had gone already.", "%(gone)d had gone already.", gone
             )

@@ -14,7 +14,8 @@ Ask = Callable[[Any], dict[str, Any]]
 
 # As many as one answer of a node holds.
 AT_ONCE = 200
-MAX_CONNECTIONS = 10_000
+# Ten such answers: an operator waits for them.
+MAX_CONNECTIONS = 2000
 
 
 class TooManyTopics(Exception):

@@ -598,6 +598,17 @@ async def test_connections_that_share_a_topic_get_one_test_event(
     assert re.findall(r'<td class="number">(\d+)</td>', page) == ["250", "250"]
 
 
+async def test_a_test_event_for_too_many_connections_is_refused(
+    async_client: AsyncClient, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echo.admin.testing.MAX_CONNECTIONS", 2)
+    await sign_in(async_client, VIEW, PUBLISH)
+    for _ in range(3):
+        await connect(relay)
+    page = await act(async_client, "send_test_event", select_across="1")
+    assert "Expected at most 2 connections, got 3" in page
+
+
 async def test_more_topics_than_may_be_published_at_once_are_refused(
     async_client: AsyncClient, relay: Relay
 ) -> None:

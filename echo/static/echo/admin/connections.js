@@ -33,7 +33,8 @@ function showSelection() {
   const count = number.format(selection.count);
   const shown = number.format(selection.listed.length);
   $("#select-across").value = selection.isAll ? "1" : "0";
-  show("#counter", text("selected", { count, shown }), !selection.isAll);
+  const isSome = !selection.isAll && selection.listed.length > 0;
+  show("#counter", text("selected", { count, shown }), isSome);
   show(
     "#all-selected",
     text("all_selected", { total: number.format(total) }),
