@@ -348,7 +348,9 @@ class ConnectionAdmin(admin.ModelAdmin):
         gone = len(selection.ids) - ended
         if gone and not (selection.is_all or answer["silent"]):
             left = ngettext(
-                "%(gone)d had gone already.", "%(gone)d had gone already.", gone
+                "%(gone)d had gone already or is going.",
+                "%(gone)d had gone already or are going.",
+                gone,
             )
             text += " " + left % {"gone": gone}
         if answer["silent"]:
