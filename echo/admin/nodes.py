@@ -20,6 +20,8 @@ from echo.protocol import EventId
 
 # What the graph shows; WINDOW_SECONDS in static/echo/admin/graph.js is the same.
 WINDOW_SECONDS = 600
+# A node tells how far it is once a second: so old, and a little more, its word may be.
+PULSE_SECONDS = 2
 
 # The charts: each with its name, the unit, and its lines' figures and names.
 CHARTS = (
@@ -98,22 +100,25 @@ def table(site: dict[str, Any]) -> dict[str, Any]:
     """What the table shows: the nodes, the oldest first; and whether others are unheard."""
     own = site["nodes"][0]
     nodes = sorted(site["nodes"], key=lambda node: node["started_at"])
+    rate = max(node["events_per_second"] for node in nodes)
+    unheard = PULSE_SECONDS * (rate + 1)  # the graph's own figures are one a second
     return {
-        "nodes": [row(node, site["log"]) for node in nodes],
+        "nodes": [row(node, site["log"], unheard) for node in nodes],
         "connections": sum(node["connections"] for node in nodes),
         "others_are_unheard": own["channel_layer"] == "down",
     }
 
 
-def row(node: dict[str, Any], log: str | None) -> dict[str, Any]:
-    """A node as its row shows it."""
+def row(node: dict[str, Any], log: str | None, unheard: float) -> dict[str, Any]:
+    """A node as its row shows it; so many events it may have seen since it last told."""
+    left = behind(node["head"], log)
     return node | {
         "started_at": datetime.fromtimestamp(node["started_at"], UTC),
         "transports": {
             TRANSPORTS.get(name, name): count
             for name, count in sorted(node["transports"].items())
         },
-        "behind": behind(node["head"], log),
+        "behind": left if left is None or left > unheard else 0,
     }
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from echo.admin import nodes
-from echo.feed import STATS_TOPIC, Reader, Relay, apublish, get_relay
+from echo.feed import STATS_TOPIC, Reader, Relay, apublish
 from echo.models import Event
+from echo.tests.admin.operators import sign_in
 from echo.tests.feed.reading import subscribe
 from echo.tests.live import ROOT
 
@@ -28,24 +28,6 @@ FRAGMENT = {"X-Fragment": "1"}
 IMPORT = re.compile(r"""\bfrom\s*["'](\.[^"']+)""")
 HASHED = re.compile(r"\.[0-9a-f]{12}\.js$")
 START = re.compile(r'<script id="start" type="application/json">(.*?)</script>')
-
-
-@pytest.fixture
-async def relay(transactional_db: None) -> AsyncIterator[Relay]:
-    """The relay that the admin asks: this event loop's own."""
-    relay = await get_relay()
-    yield relay
-    for subscription in list(relay.subscriptions.values()):
-        subscription.close()
-    await relay.stop()
-
-
-async def sign_in(client: AsyncClient, *permissions: str) -> None:
-    """Signs in a member of the staff who may do just this."""
-    user = await User.objects.acreate_user("ann", is_staff=True)
-    found = Permission.objects.filter(codename__in=permissions)
-    await user.user_permissions.aset([permission async for permission in found])
-    await client.aforce_login(user)
 
 
 async def get(client: AsyncClient, **headers: Any) -> str:
@@ -166,16 +148,28 @@ async def test_other_nodes_are_listed_until_they_are_gone(
     await sign_in(async_client, "view_node")
     head = f"{relay.head.epoch}-0"
     relay.nodes.known["other"] = told(relay, head=head, log="down", memory_bytes=None)
-    await apublish("news", 1)
+    for _ in range(9):
+        await apublish("news", 1)
     text = await table(async_client)
     assert "2 nodes" in text
     row = text.partition('data-id="other"')[2]
-    assert "1 behind" in row
+    assert "9 behind" in row
     assert 'data-state="down"> down' in row
     assert "<div>–</div>" in row
     relay.nodes.known["other"]["heard_at"] = float("-inf")
     relay.nodes.forget_gone()
     assert 'data-id="other"' not in await table(async_client)
+
+
+async def test_what_a_node_may_have_seen_since_it_told_is_not_behind(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, "view_node")
+    head = f"{relay.head.epoch}-0"
+    relay.nodes.known["other"] = told(relay, head=head, events_per_second=9)
+    for _ in range(9):
+        await apublish("news", 1)
+    assert " behind" not in await table(async_client)
 
 
 async def test_that_other_nodes_cannot_be_heard_is_said(
