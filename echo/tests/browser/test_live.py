@@ -430,6 +430,10 @@ async def test_a_browser_that_is_disconnected_stays_away_with_all_its_tabs(
         await tab.wait_for_selector(CLOSED)
         await expect(tab.locator("#account")).to_contain_text("operator: away.")
     asked = note_connections(follower)
+    holder = "async () => (await navigator.locks.query()).held[0].clientId"
+    held_by = await follower.evaluate(holder)
+    await wake(follower)
+    assert await follower.evaluate(holder) == held_by
     await leader.close()
     # Whoever waits for the lead has it once the tab that had it is gone.
     await follower.wait_for_function(
@@ -566,3 +570,21 @@ async def test_the_way_back_to_a_kept_page_doubles_and_loses_nothing(
     await expect(page.locator("#recovery")).to_have_text(
         re.compile(r"^reconnected after [\d.]+ s, 1 event recovered, 0 lost$")
     )
+
+
+async def test_a_kept_page_does_not_keep_the_lead(
+    keeping_page: Page, publish: Publish, topic: str
+) -> None:
+    leader, follower = keeping_page, await keeping_page.context.new_page()
+    await visit(leader, topic)
+    await visit(follower, topic)
+    await expect(follower.locator("#via")).to_have_text("websocket, of another tab")
+    await leader.goto("/hello")
+    await expect(follower.locator("#via")).to_have_text("websocket")
+    await publish(topic, "meanwhile")
+    await expect_events(follower, "meanwhile")
+    await leader.go_back(wait_until="commit")
+    await expect(leader.locator("#via")).to_have_text("websocket, of another tab")
+    await publish(topic, "after")
+    for tab in (leader, follower):
+        await expect_events(tab, "meanwhile", "after")
