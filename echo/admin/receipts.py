@@ -52,7 +52,8 @@ def label(state: str, answer: dict[str, Any]) -> str:
     if state == "unknown":
         return _("not counted")
     if state == "under-way":
-        return _("under way")
+        is_behind = answer["waiting"] or not answer["offered"]
+        return _("under way") if is_behind else _("delivered to all so far")
     return _("delivered") if answer["offered"] else _("published, no reader")
 
 

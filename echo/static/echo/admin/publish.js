@@ -3,6 +3,8 @@
 import { readTexts } from "../texts.js";
 import { whenQuiet } from "./pace.js";
 
+const READERS_MS = 5_000;
+
 const form = document.querySelector("#publish");
 const { topic, data } = form.elements;
 const readers = document.querySelector("#readers");
@@ -15,13 +17,14 @@ const maxBytes = Number(template.dataset.maxBytes);
 
 async function askJson(address, options) {
   const response = await fetch(address, options);
-  if (!response.ok || response.redirected) throw new Error(`HTTP ${response.status}`);
+  if (response.redirected) throw new Error(text("signed_out"));
+  if (!response.ok) throw new Error(`HTTP ${response.status}`);
   return response.json();
 }
 
 /** Says something about a field, or what is wrong with it. */
 function say(element, words, isProblem) {
-  element.textContent = words;
+  if (element.textContent !== words) element.textContent = words;
   element.classList.toggle("problem", isProblem);
   element.closest(".form-row").classList.toggle("errors", isProblem);
 }
@@ -72,6 +75,7 @@ form.addEventListener("input", askPreview);
 data.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
 });
+setInterval(() => document.hidden || askReaders(), READERS_MS);
 // Also when the browser's Back brings the page with what had been typed.
 addEventListener("pageshow", () => {
   askReaders();
