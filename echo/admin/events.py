@@ -1,6 +1,7 @@
 """Events: published and looked at, and never changed: a changed event would be another one."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
@@ -13,6 +14,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from echo import feed
 from echo.admin.publishing import (
     Publishing,
     event_id,
@@ -35,9 +37,17 @@ class LogPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         events: Any = self.object_list
-        if events.query.where:
+        topics = Topic.objects.all()
+        if events.query.where == without_figures(Event.objects.all()).query.where:
+            topics = topics.exclude(name=feed.STATS_TOPIC)
+        elif events.query.where:
             return super().count
-        return Topic.objects.aggregate(kept=Sum("kept"))["kept"] or 0
+        return topics.aggregate(kept=Sum("kept"))["kept"] or 0
+
+
+def without_figures(events: QuerySet[Event]) -> QuerySet[Event]:
+    """All events but the one a second that the graph of the nodes is drawn from."""
+    return events.exclude(topic=feed.STATS_TOPIC)
 
 
 class EventList(ChangeList):
@@ -50,7 +60,10 @@ class EventList(ChangeList):
 
 
 class TopicFilter(admin.SimpleListFilter):
-    """The topics of late, from their own table: the log is not searched for them."""
+    """The topics of late, from their own table: the log is not searched for them.
+
+    Nothing chosen leaves the figures out, or a watched site would list nothing else.
+    """
 
     title = _("topic")
     parameter_name = "topic"
@@ -63,7 +76,13 @@ class TopicFilter(admin.SimpleListFilter):
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[Event]
     ) -> QuerySet[Event]:
-        return queryset.filter(topic=self.value()) if self.value() else queryset
+        chosen = self.value()
+        return queryset.filter(topic=chosen) if chosen else without_figures(queryset)
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        whole, *topics = super().choices(changelist)
+        words = _("All but %(topic)s") % {"topic": feed.STATS_TOPIC}
+        yield from [{**whole, "display": words}, *topics]
 
 
 @admin.register(Event)

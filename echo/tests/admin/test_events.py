@@ -15,7 +15,8 @@ from django.test.utils import CaptureQueriesContext
 
 from echo.admin import receipts
 from echo.admin.publishform import PublishForm
-from echo.feed import Relay, Subscription, apublish
+from echo.feed import STATS_TOPIC, Relay, Subscription, apublish
+from echo.feed import publish as feed_publish
 from echo.models import Event
 from echo.protocol import MAX_DATA_BYTES
 from echo.tests.admin.operators import sign_in
@@ -519,11 +520,27 @@ async def test_events_are_searched_and_filtered(
 def test_the_whole_log_is_not_counted_to_show_a_page_of_it(
     admin_client: Client,
 ) -> None:
+    feed_publish("news", 1)
+    feed_publish(STATS_TOPIC, 1)
     with CaptureQueriesContext(connection) as queries:
         assert admin_client.get(URL).status_code == 200
     asked = [query["sql"] for query in queries if "echo_event" in query["sql"]]
     assert len(asked) == 1
     assert not [sql for sql in asked if "COUNT" in sql or "DISTINCT" in sql]
+
+
+async def test_the_figures_of_the_graph_are_listed_only_when_asked_for(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW)
+    await apublish("news", "seen")
+    await apublish(STATS_TOPIC, "a figure")
+    page = await get(async_client, URL)
+    assert "seen" in page
+    assert "a figure" not in page
+    assert "1 event" in page
+    figures = await get(async_client, f"{URL}?topic={STATS_TOPIC}")
+    assert "a figure" in figures
 
 
 async def test_pages_of_the_list_are_as_many_as_the_topics_keep(
