@@ -33,6 +33,7 @@ export class Sharing {
   }
 
   lead() {
+    this.steals = false;
     if (this.isOver) return undefined;
     this.leads = true;
     this.on.lead();
@@ -47,8 +48,10 @@ export class Sharing {
     this.apply({ signal: this.leaving.signal });
   }
 
-  /** Takes the lead from a tab that has fallen silent. */
+  /** Takes the lead from another tab; once, or this tab would take it from itself. */
   steal() {
+    if (this.steals || this.leads) return;
+    this.steals = true;
     this.leaving.abort();
     this.leaving = new AbortController();
     this.apply({ steal: true });
