@@ -29,6 +29,8 @@ SHORT_CHARACTERS = 72
 # Indenting what is nested very deep could make megabytes of 64 KiB.
 MAX_PRETTY_CHARACTERS = 256 * 1024
 FILTERED_TOPICS = 20
+# Django's empty_value holds in lists only: a page of one event would say "None".
+NOTHING = "–"
 
 
 class LogPaginator(Paginator):
@@ -128,10 +130,10 @@ class EventAdmin(Publishing):
         is_short = len(event.data) <= SHORT_CHARACTERS
         return event.data if is_short else f"{event.data[: SHORT_CHARACTERS - 1]}…"
 
-    @admin.display(description=_("deliveries"), empty_value="–")
-    def deliveries(self, event: Event) -> int | None:
+    @admin.display(description=_("deliveries"))
+    def deliveries(self, event: Event) -> int | str:
         found: int | None = event.deliveries  # type: ignore[attr-defined]
-        return found
+        return NOTHING if found is None else found
 
     @admin.display(description=_("sent at"), ordering="sent_at")
     def sent(self, event: Event) -> str:
@@ -146,10 +148,10 @@ class EventAdmin(Publishing):
     def identity(self, event: Event) -> str:
         return str(event_id(event))
 
-    @admin.display(description=_("previous on its topic"), empty_value="–")
-    def previous_event(self, event: Event) -> str | None:
+    @admin.display(description=_("previous on its topic"))
+    def previous_event(self, event: Event) -> str:
         if event.previous is None:
-            return None
+            return NOTHING
         url = reverse("admin:echo_event_change", args=[event.previous])
         return format_html('<a href="{}">{}</a>', url, event.previous)
 

@@ -76,10 +76,10 @@ class TopicAdmin(admin.ModelAdmin):
         url = reverse("admin:echo_event_change", args=[topic.last_number])
         return format_html('<a href="{}">{}</a>', url, topic.last_number)
 
-    @admin.display(description=_("last sent at"), empty_value="–")
-    def last_sent_at(self, topic: Topic) -> str | None:
+    @admin.display(description=_("last sent at"))
+    def last_sent_at(self, topic: Topic) -> str:
         event: Event | None = topic.last_event  # type: ignore[attr-defined]
-        return exact_time(event.sent_at) if event else None
+        return exact_time(event.sent_at) if event else "–"
 
     @admin.display(description=_("retention"))
     def retention(self, topic: Topic) -> str:

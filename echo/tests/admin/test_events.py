@@ -569,6 +569,18 @@ async def test_an_events_page_tells_all_of_it(
     assert "35 bytes" in page
 
 
+async def test_an_events_page_has_a_dash_for_what_there_is_not(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW)
+    await apublish("news", 1)
+    await until(lambda: relay.head.number == 1)
+    relay.tallies.offered.clear()
+    page = await get(async_client, f"{URL}1/change/")
+    assert page.count('<div class="readonly">–</div>') == 2
+    assert "None" not in page
+
+
 @pytest.mark.parametrize("path", ["", "1/change/", "1/receipt/", "1/history/"])
 async def test_what_publishers_wrote_is_never_html(
     async_client: AsyncClient, relay: Relay, path: str

@@ -55,6 +55,7 @@ async def test_the_last_event_is_led_to_while_it_is_kept(
     assert re.findall(r'href="/admin/echo/event/(\d+)/change/"', page) == ["2"]
     assert column(page, "last_sent_at")[0] == "–"
     assert re.fullmatch(r"[\d-]{10} [\d:]{8}\.\d{3}", column(page, "last_sent_at")[1])
+    assert "None" not in await get(async_client, "gone/change/")
 
 
 async def test_retention_is_told_whether_it_is_the_topics_or_the_sites(
