@@ -37,6 +37,8 @@ class CloseCode(IntEnum):
 SENDABLE_CLOSE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))
 # A control frame's payload is at most 125 bytes, two of which are the code (section 5.5).
 MAX_CLOSE_REASON_BYTES = 123
+# Among an ASGI scope's extensions: what cuts the connection at once, under both servers.
+CUT_EXTENSION = "echo.cut"
 # Shown to nobody, not even to the visitor who sent them: pages get shared.
 REDACTED_HEADERS = frozenset({"cookie", "authorization", "proxy-authorization"})
 

@@ -9,7 +9,7 @@ from echo.feed.publish import Published, apublish, apublish_many, publish, publi
 from echo.feed.question import Deliveries, Readers, Receipt
 from echo.feed.relay import Relay, ask, describe_nodes, get_relay, subscribe
 from echo.feed.stats import STATS_TOPIC
-from echo.feed.subscription import Connection, Subscription
+from echo.feed.subscription import Connection, Subscription, means_to_cut
 
 __all__ = [
     "STATS_TOPIC",
@@ -32,6 +32,7 @@ __all__ = [
     "ask",
     "describe_nodes",
     "get_relay",
+    "means_to_cut",
     "polled",
     "publish",
     "publish_many",

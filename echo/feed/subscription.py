@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Self
@@ -20,13 +20,15 @@ from echo.feed import metrics
 from echo.feed.access import Interest
 from echo.feed.event import Event, Frame, Notice, reset
 from echo.feed.log import Expired
-from echo.protocol import CloseCode, EventId
+from echo.protocol import CUT_EXTENSION, CloseCode, EventId
 
 if TYPE_CHECKING:
     from echo.feed.relay import Relay
 
 MAX_QUEUED_EVENTS = 1000
 MAX_QUEUED_BYTES = 1024 * 1024
+# How long a client may take to read ``bye`` and to be gone; then it is cut.
+BYE_SECONDS = 5.0
 # What a client says of itself is listed up to so many characters.
 MAX_USER_AGENT_LENGTH = 300
 
@@ -39,13 +41,24 @@ class State(Enum):
     LIVE = "live"  # from its queue
 
 
+def do_nothing() -> None:
+    """The means of a server that cannot cut a connection."""
+
+
+def means_to_cut(scope: Mapping[str, Any]) -> Callable[[], None]:
+    """What cuts an ASGI connection at once, without a word and without waiting."""
+    cut: Callable[[], None] = scope.get("extensions", {}).get(CUT_EXTENSION, do_nothing)
+    return cut
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Who holds a subscription, for the census."""
+    """Who holds a subscription, for the census; and what cuts it."""
 
     transport: str
     address: str = ""
     user_agent: str = ""
+    cut: Callable[[], None] = do_nothing
     id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
     since: float = field(default_factory=time.time)
 
@@ -56,6 +69,7 @@ class Connection:
             transport=transport,
             address=request.META.get("REMOTE_ADDR") or "",
             user_agent=request.headers.get("User-Agent", ""),
+            cut=means_to_cut(getattr(request, "scope", {})),
         )
 
 
@@ -118,18 +132,29 @@ class Subscription:
     def beat(self, now: float) -> None:
         """A heartbeat, for a transport that has waited long; the end of one that is old."""
         if self.expires_at is not None and now >= self.expires_at:
-            self.end(CloseCode.ASKED_TO_RECONNECT, "lifetime is over")
+            self.expire()
         # Only when idle: the cursor it carries must not overtake what waits to be read.
         waits = self.arrival is not None and self.is_idle
         if waits and now - self.active_at >= self.heartbeat_seconds:
             self.notify(Notice("heartbeat", self.relay.head))
 
     def end(self, code: CloseCode, reason: str, retry_seconds: float = 0.0) -> None:
-        """Says ``bye``: the last frame, after which the transport closes with the code."""
+        """Says ``bye``: the last frame, after which the transport closes with the code.
+
+        A client that does not read keeps the transport from it, and is cut a while later.
+        """
         if self.bye is None:
             retry_ms = round(retry_seconds * 1000)
             self.bye = Notice("bye", code=int(code), reason=reason, retry_ms=retry_ms)
             self.notify(self.bye)
+            self.expire_in(BYE_SECONDS)
+
+    def expire(self) -> None:
+        """Ends a subscription that is old, and cuts one that has not gone when told to."""
+        if self.bye is None:
+            self.end(CloseCode.ASKED_TO_RECONNECT, "lifetime is over")
+        else:
+            self.connection.cut()
 
     # --- what the transport calls ------------------------------------------------------
 
@@ -251,7 +276,10 @@ class Subscription:
         )
 
     def expire_in(self, seconds: float) -> None:
-        """Ends the subscription then, so that its client resumes it elsewhere."""
+        """Ends the subscription then, so that its client resumes it elsewhere.
+
+        One that has been ended is cut then.
+        """
         self.expires_at = time.monotonic() + seconds
 
     @property

@@ -26,7 +26,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from echo.protocol import CloseCode, reason_phrase
+from echo.protocol import CUT_EXTENSION, CloseCode, reason_phrase
 from echo.servers.core import (
     CLOSE_TIMEOUT_SECONDS,
     MAX_UNREAD_BYTES,
@@ -488,6 +488,8 @@ class FaithfulServer(daphne.server.Server):
         return protocol
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        cut = protocol.transport.abortConnection
+        scope.setdefault("extensions", {})[CUT_EXTENSION] = cut
         if scope["type"] != "websocket":
             return super().create_application(protocol, scope)
         task = asyncio.ensure_future(

@@ -9,7 +9,7 @@ from django.conf import settings
 from uvicorn.protocols.utils import ClientDisconnected
 from websockets.protocol import State
 
-from echo.protocol import CloseCode
+from echo.protocol import CUT_EXTENSION, CloseCode
 from echo.servers.core import (
     CLOSE_TIMEOUT_SECONDS,
     MAX_UNREAD_BYTES,
@@ -170,6 +170,21 @@ class FaithfulMethods:
             self.transport.resume_reading()
 
 
+def let_cut(protocol: Any) -> None:
+    """Gives an application the means to cut its connection.
+
+    uvicorn only closes, and a transport that is closed waits for a client that does not
+    read, for ever.
+    """
+    stock_run_asgi = protocol.run_asgi
+
+    def run_asgi(self: Any, *application: Any) -> Any:
+        self.scope.setdefault("extensions", {})[CUT_EXTENSION] = self.transport.abort
+        return stock_run_asgi(self, *application)
+
+    protocol.run_asgi = run_asgi
+
+
 def make_uvicorn_faithful() -> None:
     """Gives uvicorn's WebSocket protocol the same core, whatever options it started with.
 
@@ -177,6 +192,7 @@ def make_uvicorn_faithful() -> None:
     the names that it looks up for each connection are the seam. The contract tests hold it
     against a new version.
     """
+    from uvicorn.protocols.http import h11_impl, httptools_impl
     from uvicorn.protocols.websockets import websockets_sansio_impl as uvicorn
 
     def core(*, max_size: int, **options: Any) -> PatientCore:
@@ -189,6 +205,12 @@ def make_uvicorn_faithful() -> None:
     for name, value in vars(FaithfulMethods).items():
         if not name.startswith("__"):
             setattr(protocol, name, value)
+    for kind in (
+        protocol,
+        h11_impl.RequestResponseCycle,
+        httptools_impl.RequestResponseCycle,
+    ):
+        let_cut(kind)
     # uvicorn takes a refusal with a status of its own for no answer, and logs an error.
     logging.getLogger("uvicorn.error").addFilter(
         lambda record: (

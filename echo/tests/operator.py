@@ -1,4 +1,6 @@
-"""The site's URLs, and one by which a test ends connections as an operator would."""
+"""The site's URLs, one to end connections as an operator would, one to count tasks."""
+
+import asyncio
 
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
@@ -15,4 +17,9 @@ async def end(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"ended": answer["ended"]})
 
 
-urlpatterns = [path("end", end), *site]
+async def tasks(request: HttpRequest) -> JsonResponse:
+    """How many tasks the server's event loop has, this request's own among them."""
+    return JsonResponse({"tasks": len(asyncio.all_tasks())})
+
+
+urlpatterns = [path("end", end), path("tasks", tasks), *site]

@@ -10,7 +10,7 @@ from channels.auth import AuthMiddlewareStack
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
-from echo.feed import Connection, Subscription, subscribe
+from echo.feed import Connection, Subscription, means_to_cut, subscribe
 from echo.handshake import header, refuse
 from echo.protocol import CloseCode, FeedError, FeedQuery
 
@@ -46,6 +46,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
                 transport="websocket",
                 address=client[0] if client else "",
                 user_agent=header(self.scope["headers"], b"user-agent") or "",
+                cut=means_to_cut(self.scope),
             ),
             settings.FEED_HEARTBEAT_SECONDS,
         )

@@ -8,8 +8,17 @@ from collections.abc import Sequence
 import pytest
 from pytest_django import Settings
 
-from echo.feed import Event, Frame, Relay, Subscription, subscription
-from echo.feed.subscription import State
+from echo.feed import (
+    Connection,
+    Event,
+    Frame,
+    Interest,
+    Reader,
+    Relay,
+    Subscription,
+    subscription,
+)
+from echo.feed.subscription import BYE_SECONDS, State
 from echo.protocol import CloseCode, EventId
 from echo.tests.feed.reading import (
     DEADLINE_SECONDS,
@@ -347,6 +356,21 @@ async def test_a_subscription_ends_when_its_time_is_over(relay: Relay) -> None:
     assert reader.bye is None
     reader.beat(time.monotonic() + 600)
     assert told(next(iter(await reader.next())))["code"] == CloseCode.ASKED_TO_RECONNECT
+
+
+async def test_a_connection_that_is_not_gone_a_while_after_bye_is_cut(
+    relay: Relay,
+) -> None:
+    cuts: list[str] = []
+    connection = Connection("test", cut=lambda: cuts.append("cut"))
+    reader = await relay.subscribe(Interest(("*",), Reader()), "now", connection, 20)
+    reader.expire_in(600)
+    reader.end(CloseCode.DISCONNECTED_BY_OPERATOR, "go")
+    ended_at = time.monotonic()
+    reader.beat(ended_at + BYE_SECONDS - 1)
+    assert cuts == []
+    reader.beat(ended_at + BYE_SECONDS)
+    assert cuts == ["cut"]
 
 
 # --- the cursor -----------------------------------------------------------------------

@@ -66,6 +66,10 @@ class FeedSite:
         asked = urlencode({"topic": topic, "code": code, "reason": reason})
         return int(ask(self.live, f"/end?{asked}").json()["ended"])
 
+    def figure(self, path: str, name: str) -> int:
+        """A number that the site says of itself."""
+        return int(ask(self.live, path).json()[name])
+
     def cookie(self, name: str) -> str:
         return str(self.people[name][1])
 

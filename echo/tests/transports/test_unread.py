@@ -1,0 +1,100 @@
+"""A client that does not read cannot be told to go: it is cut."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from echo.feed.subscription import BYE_SECONDS
+from echo.protocol import CloseCode
+from echo.tests.live import wait_until
+from echo.tests.transports.adapters import HERE
+from echo.tests.transports.conftest import FeedSite
+
+# By transport; the key is RFC 6455's own (section 1.3).
+REQUESTS = {
+    "websocket": (
+        "GET /feed/ws?topic={topic} HTTP/1.1\r\n"
+        "Host: 127.0.0.1\r\n"
+        "Upgrade: websocket\r\n"
+        "Connection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        "Sec-WebSocket-Version: 13\r\n\r\n"
+    ),
+    "sse": "GET /feed/sse?topic={topic} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+}
+EVENT = "x" * 60_000
+EVENTS_AT_ONCE = 10
+# 12 MB: more than the kernel keeps for a client, whatever the size to which it lets
+# a socket's buffer grow (tcp(7), tcp_wmem).
+TIMES = 20
+PATIENCE_SECONDS = BYE_SECONDS + 10
+
+
+def stalled(site: FeedSite, request: str) -> socket.socket:
+    """A client that asks for the feed and reads no more than the first byte."""
+    client = socket.socket()
+    client.settimeout(PATIENCE_SECONDS)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before it connects
+    client.connect((HERE, site.live.port))
+    client.sendall(request.encode())
+    client.recv(1)
+    return client
+
+
+def rest(client: socket.socket) -> bytes:
+    """All that the kernel still has for the client, up to the end or the reset."""
+    data = bytearray()
+    with contextlib.suppress(ConnectionResetError):
+        while part := client.recv(1 << 16):
+            data += part
+    return bytes(data)
+
+
+def connections(site: FeedSite) -> int:
+    return site.figure("/readyz", "connections")
+
+
+def tasks(site: FeedSite) -> int:
+    return site.figure("/tasks", "tasks")
+
+
+@pytest.fixture
+def tasks_before(feed_site: FeedSite) -> int:
+    """How many tasks there are with the relay at work and nobody connected."""
+    wait_until(lambda: connections(feed_site) == 0, "earlier clients to be gone")
+    assert feed_site.end("nobody", CloseCode.ASKED_TO_RECONNECT, "") == 0
+    return tasks(feed_site)
+
+
+@pytest.fixture
+def clients(feed_site: FeedSite, topic: str) -> Iterator[dict[str, socket.socket]]:
+    """A client over each transport for whom more has come than it lets in."""
+    with ExitStack() as stack:
+        opened = {
+            transport: stack.enter_context(
+                stalled(feed_site, request.format(topic=topic))
+            )
+            for transport, request in REQUESTS.items()
+        }
+        wait_until(lambda: connections(feed_site) == len(opened), "both to subscribe")
+        for _ in range(TIMES):
+            feed_site.publish(topic, *[EVENT] * EVENTS_AT_ONCE)
+        yield opened
+
+
+def test_clients_that_do_not_read_are_cut_when_they_do_not_take_their_bye(
+    feed_site: FeedSite,
+    topic: str,
+    tasks_before: int,
+    clients: dict[str, socket.socket],
+) -> None:
+    code = CloseCode.DISCONNECTED_BY_OPERATOR
+    assert feed_site.end(topic, code, "go away") == len(clients)
+    assert connections(feed_site) == len(clients), "they had read, and were told to go"
+    wait_until(lambda: connections(feed_site) == 0, "them to be cut", PATIENCE_SECONDS)
+    wait_until(lambda: tasks(feed_site) <= tasks_before, "their tasks to have ended")
+    for client in clients.values():
+        assert b"go away" not in rest(client)
