@@ -6,7 +6,6 @@ Nothing of them is stored: each page is one question to the nodes, which answer 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -20,7 +19,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.formats import number_format
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -28,7 +26,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from echo import feed
-from echo.admin.listing import STATES, TRANSPORTS, BadListing, Listing
+from echo.admin.listing import BadListing, Listing
+from echo.admin.rows import number, row, shown
 from echo.admin.testing import TooManyTopics, plan
 from echo.models import Connection, Event
 from echo.protocol import MAX_CLOSE_REASON_BYTES, CloseCode, FeedError
@@ -37,8 +36,6 @@ ID = re.compile(r"[\w-]{1,20}", re.ASCII)
 DEFAULT_REASON = "disconnected by an operator"
 # The pseudo connection to which the log of actions ties what was done to all that match.
 ALL = "all"
-# Topics of one connection that a row names; the others are in its title.
-SHOWN_TOPICS = 4
 # Connections that a page asking for confirmation names.
 SHOWN_SELECTED = 10
 
@@ -362,87 +359,6 @@ class ConnectionAdmin(admin.ModelAdmin):
         level = messages.SUCCESS if is_done else messages.WARNING
         nobody = _("There was nobody to do it to: nothing has been done.")
         self.message_user(request, text.strip() or nobody, level)
-
-
-# --- what is shown -----------------------------------------------------------------------
-
-
-def shown(listing: Listing, answer: dict[str, Any]) -> dict[str, Any]:
-    """An answer of the nodes as the templates want it."""
-    nodes = sorted({*answer["nodes"], *answer["silent"]} | {listing.node} - {""})
-    pages = listing.pages(answer)
-    return {
-        **pages,
-        "range": f"{number(pages['first'])}–{number(pages['last'])}",
-        "total": answer["total"],
-        "shown_total": number(answer["total"]),
-        "rows": [row(each) for each in answer["rows"]],
-        "nodes": nodes,
-        "answered": len(answer["nodes"]),
-        "asked": len(answer["nodes"]) + len(answer["silent"]),
-        "silent": ", ".join(answer["silent"]),
-        "filters": [
-            choices(listing, "transport", _("transport"), TRANSPORTS),
-            choices(listing, "state", _("state"), STATES),
-            choices(listing, "node", _("node"), {node: node for node in nodes}),
-        ],
-    }
-
-
-def row(told: dict[str, Any]) -> dict[str, Any]:
-    """A connection as a row shows it."""
-    topics, since = told["topics"], datetime.fromtimestamp(told["since"], UTC)
-    is_live = told["state"] == "live"
-    return told | {
-        "transport_name": TRANSPORTS.get(told["transport"], told["transport"]),
-        "since": since,
-        "lasted": lasted((timezone.now() - since).total_seconds()),
-        "shown_topics": topics[:SHOWN_TOPICS],
-        "more_topics": len(topics) - SHOWN_TOPICS,
-        "all_topics": " ".join(topics),
-        "behind": number(told["behind"]),
-        "queued": number(told["queued"]),
-        "state": "live" if is_live else "catching_up",
-        "state_name": STATES["live" if is_live else "catching_up"],
-    }
-
-
-def choices(
-    listing: Listing, name: str, title: str, values: dict[str, Any]
-) -> dict[str, Any]:
-    """One filter, in the form that Django's own template for filters takes."""
-    chosen = getattr(listing, name)
-    options = {"": _("All")} | values
-    return {
-        "title": title,
-        "choices": [
-            {
-                "selected": value == chosen,
-                "query_string": listing.address(**{name: value}),
-                "display": display,
-            }
-            for value, display in options.items()
-        ],
-    }
-
-
-def lasted(seconds: float) -> str:
-    """A length of time in its largest unit, and the next one where that is coarse."""
-    minutes, seconds = divmod(max(0, int(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return _("%(days)d d %(hours)d h") % {"days": days, "hours": hours}
-    if hours:
-        return _("%(hours)d h %(minutes)d min") % {"hours": hours, "minutes": minutes}
-    if minutes:
-        return _("%(minutes)d min") % {"minutes": minutes}
-    return _("%(seconds)d s") % {"seconds": seconds}
-
-
-def number(value: int) -> str:
-    """A number with its thousands set apart."""
-    return number_format(value, force_grouping=True)
 
 
 def receipts(sent: Iterable[tuple[str, str]]) -> SafeString:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from echo import feed
+from echo.protocol import TOPIC
 
 PAGE_SIZE = 100
 TRANSPORTS: dict[str, str | Promise] = {
@@ -38,6 +39,7 @@ class Listing:
     """Filters, order and page; the fields are named as the parameters are."""
 
     q: str = ""
+    topic: str = ""
     transport: str = ""
     state: str = ""
     node: str = ""
@@ -58,6 +60,7 @@ class Listing:
                 % {"got": unknown[0][:60], "expected": ", ".join(known)}
             )
         listing = cls(**{name: str(given.get(name, "")) for name in known})
+        expect_form("topic", listing.topic, TOPIC, _("a topic, such as news.eu"))
         expect("transport", listing.transport, TRANSPORTS)
         expect("state", listing.state, STATES)
         expect("order", listing.order, ["newest"])
@@ -70,13 +73,14 @@ class Listing:
     @property
     def filters(self) -> dict[str, str]:
         """The filters that are set, by name."""
-        names = ("q", "transport", "state", "node")
+        names = ("q", "topic", "transport", "state", "node")
         return {name: value for name in names if (value := getattr(self, name))}
 
     @property
     def where(self) -> feed.Census:
         """All the connections that match the filters, on whichever page."""
         return feed.Census(
+            topic=self.topic,
             transport=self.transport,
             state=self.state,
             node=self.node,
@@ -113,7 +117,7 @@ class Listing:
     @property
     def kept(self) -> dict[str, str]:
         """What a new search does not change."""
-        names = ("transport", "state", "node", "order")
+        names = ("topic", "transport", "state", "node", "order")
         return {name: value for name in names if (value := getattr(self, name))}
 
     def pages(self, answer: dict[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class TopicAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("connections"))
     def connections(self, topic: Topic) -> str:
-        url = reverse("admin:echo_connection_changelist", query={"q": topic.name})
+        url = reverse("admin:echo_connection_changelist", query={"topic": topic.name})
         return format_html('<a href="{}">{}</a>', url, _("Live connections"))
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:

@@ -31,12 +31,13 @@ Place = tuple[float, str]
 class Census(Question):
     """Which connections, in the order of their age: a page of them, and how many there are.
 
-    ``state`` is "live" or "catching_up"; ``search`` looks into every field; ``ids`` are
+    ``topic`` is one that they read; ``state`` is "live" or "catching_up"; ``search`` looks into every field; ``ids`` are
     the only ones that are asked for, when there are any. ``after`` or
     ``before`` is the place ``(since, id)`` of the row next to the page. The result is
     ``total``, ``preceding`` (how many stand before the page), and ``rows``.
     """
 
+    topic: str = ""
     transport: str = ""
     state: str = ""
     node: str = ""
@@ -50,6 +51,8 @@ class Census(Question):
     def matches(self, subscription: "Subscription") -> bool:
         """True for a connection that is asked for."""
         if self.transport not in ("", subscription.connection.transport):
+            return False
+        if self.topic and not subscription.interest.matches(self.topic):
             return False
         if self.state and (self.state == "live") != (subscription.state is State.LIVE):
             return False

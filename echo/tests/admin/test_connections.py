@@ -9,7 +9,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import AsyncClient
 
-from echo.admin.connections import lasted
+from echo.admin.rows import lasted
 from echo.feed import Connection, Interest, Reader, Relay, Subscription
 from echo.feed.subscription import State
 from echo.models import Event
@@ -172,6 +172,7 @@ async def test_a_reader_who_is_behind_is_shown_to_be_catching_up(
         "?q=FIREFOX",
         "?q=bob",
         "?q=news.eu",
+        "?topic=news.eu",
         "?state=catching_up",
         "?transport=sse&state=catching_up&q=bob&order=newest",
     ],
@@ -204,6 +205,7 @@ async def test_connections_are_found_by_filters_and_words(
         ),
         ("?state=asleep", "state: expected live, catching_up, got"),
         ("?order=sideways", "order: expected newest, got"),
+        ("?topic=no..topic", "topic: expected a topic, such as news.eu, got"),
         ("?node=<script>", "node: expected the name of a node, got"),
         ("?after=yesterday", "after: expected seconds and an id"),
         ("?before=1e400,x", "before: expected seconds and an id"),

@@ -457,7 +457,7 @@ async def test_the_receipts_page_tells_the_event_and_leads_on(
         f"{ADD}?again={event.number}",
         f"{ADD}?topic=news.eu",
         f"{URL}{event.number}/change/",
-        "/admin/echo/connection/?q=news.eu",
+        "/admin/echo/connection/?topic=news.eu",
     ):
         assert f'href="{link}"' in page
 

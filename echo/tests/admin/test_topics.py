@@ -77,7 +77,7 @@ async def test_retention_is_told_whether_it_is_the_topics_or_the_sites(
     ("permission", "link"),
     [
         ("add_event", "/admin/echo/event/add/?topic=news_1"),
-        ("view_connection", "/admin/echo/connection/?q=news_1"),
+        ("view_connection", "/admin/echo/connection/?topic=news_1"),
     ],
 )
 async def test_links_are_shown_to_those_who_may_follow_them(

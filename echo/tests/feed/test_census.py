@@ -101,6 +101,7 @@ async def test_a_node_never_answers_with_more_than_a_page(relay: Relay) -> None:
         Census(search="news.eu"),
         Census(search="bob"),
         Census(state="catching_up"),
+        Census(topic="news.eu"),
     ],
 )
 async def test_connections_are_found_by_transport_and_words(
