@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from asgiref.sync import async_to_sync
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -26,6 +25,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from echo import feed
+from echo.admin.asking import ask
 from echo.admin.listing import BadListing, Listing
 from echo.admin.rows import number, row, shown
 from echo.admin.testing import TooManyTopics, plan
@@ -38,12 +38,6 @@ DEFAULT_REASON = "disconnected by an operator"
 ALL = "all"
 # Connections that a page asking for confirmation names.
 SHOWN_SELECTED = 10
-
-
-def ask(question: Any) -> dict[str, Any]:
-    """All nodes' answer, on the event loop that the server runs on."""
-    answer: dict[str, Any] = async_to_sync(feed.ask)(question)
-    return answer
 
 
 @dataclass(frozen=True, slots=True)
