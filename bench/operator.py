@@ -156,6 +156,7 @@ def main(arguments: list[str]) -> None:
     limits = {
         "FEED_PUBLISHES_PER_SECOND": "1000000",
         "FEED_MAX_CONNECTIONS_PER_ADDRESS": "1000000",
+        "FEED_HEARTBEAT_SECONDS": "3600",  # it takes a while to connect them all
         "HTTPS": "off",
     }
     with running(f"{options.server}, ours", SERVER_CORE, **limits) as server:

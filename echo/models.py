@@ -1,7 +1,7 @@
 """The log's tables: events, the counter that numbers them, topics, and publishing tokens.
 
-Only ``echo.feed`` writes them; the admin reads them. Connections and nodes have no table:
-they are here so that the admin lists them and Django's permissions know them.
+Only ``echo.feed`` writes them; the admin reads them. Connections and nodes are here so that
+the admin lists them and Django's permissions know them; their tables stay empty.
 """
 
 import hashlib
@@ -181,7 +181,6 @@ class Connection(models.Model):
     class Meta:
         verbose_name = _("live connection")
         verbose_name_plural = _("live connections")
-        managed = False
         default_permissions = ("view",)
         permissions = [
             ("end_connection", "Can disconnect connections and ask them to reconnect")
@@ -199,7 +198,6 @@ class Node(models.Model):
     class Meta:
         verbose_name = _("node")
         verbose_name_plural = _("nodes")
-        managed = False
         default_permissions = ("view",)
 
     def __str__(self) -> str:

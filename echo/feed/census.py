@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from echo.feed.farewell import spread_seconds
-from echo.feed.question import Answers, Question
+from echo.feed.question import AT_ONCE, Answers, Question
 from echo.feed.subscription import State
 from echo.protocol import MAX_CLOSE_REASON_BYTES, CloseCode, FeedError
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from echo.feed.subscription import Subscription
 
 MAX_PAGE = 200
-# So many connections are looked at, or ended, before others have their turn.
-AT_ONCE = 250
 DAY_SECONDS = 24 * 60 * 60.0
 
 Place = tuple[float, str]

@@ -111,14 +111,7 @@ class Event(Frame):
 
     def packed(self) -> list[Any]:
         """The event as it travels over the channel layer, after its epoch."""
-        return [
-            self.number,
-            self.topic,
-            self.previous,
-            self.sent_at,
-            self.data,
-            self.source,
-        ]
+        return [self.number, self.topic, self.previous, self.sent_at, self.data]
 
 
 class Notice(Frame):

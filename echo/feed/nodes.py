@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ LAYER_SILENCE_SECONDS = 3.5
 # A node that is silent for longer is left out of an answer.
 ANSWER_SECONDS = 0.75
 NODE_GONE_SECONDS = 5.0
+# How soon those who live have answered a new node's first pulse.
+ACQUAINTANCE_SECONDS = 0.3
 
 
 class Nodes:
@@ -46,6 +49,8 @@ class Nodes:
         self.questions: dict[str, dict[str, Any]] = {}
         self.answered = asyncio.Event()
         self.replies: set[asyncio.Task[None]] = set()
+        # Until then a node that lives may not have been heard of yet.
+        self.acquainted_at = 0.0
 
     @property
     def state(self) -> str:
@@ -60,6 +65,10 @@ class Nodes:
         channel = await self.layer.new_channel("feed")
         try:
             await self.layer.group_add(GROUP, channel)
+            await (
+                self.send_pulse()
+            )  # which those answer who have not heard of this node
+            self.acquainted_at = self.relay.loop.time() + ACQUAINTANCE_SECONDS
             while True:
                 self.hear(await self.layer.receive(channel))
         finally:
@@ -87,19 +96,30 @@ class Nodes:
             case "feed.look":
                 self.relay.look.set()
             case "feed.pulse":
-                self.known[message["node"]] = message | {
-                    "heard_at": self.relay.loop.time()
-                }
-                if message["head"] != str(self.relay.head):
-                    self.relay.look.set()
+                self.hear_pulse(message)
             case "feed.ask":
                 self.background(self.reply(message))
             case "feed.answer":
                 if (answers := self.questions.get(message["question"])) is not None:
                     answers[message["node"]] = message["answer"]
                     self.answered.set()
-            case unknown:
-                raise ValueError(f"expected a feed message, got {unknown!r}")
+            case unknown:  # of a newer version, while nodes are exchanged one by one
+                logger.debug(
+                    "the channel layer brought %r, which is not known", unknown
+                )
+
+    def hear_pulse(self, message: dict[str, Any]) -> None:
+        """Another node lives, or this one's own pulse has come back."""
+        if message["head"] != str(self.relay.head):
+            self.relay.look.set()
+        if "watchers" not in message:
+            return  # of an older version, which tells nothing for the operators
+        if message["node"] not in self.known:
+            self.background(self.send_pulse())
+        self.known[message["node"]] = message | {
+            "heard_at": self.relay.loop.time(),
+            "clock_ahead_seconds": round(message["told_at"] - time.time(), 3),
+        }
 
     async def pulse(self) -> None:
         """Tells the other nodes of this one, and finds out whether the layer carries."""
@@ -119,34 +139,43 @@ class Nodes:
 
     async def send_pulse(self) -> None:
         async with asyncio.timeout(PULSE_SECONDS):
-            pulse = self.relay.stats.describe() | {"type": "feed.pulse"}
-            await self.layer.group_send(GROUP, pulse)
+            pulse = {"type": "feed.pulse", "told_at": time.time()}
+            await self.layer.group_send(GROUP, self.relay.stats.describe() | pulse)
 
     async def ask(self, question: Question) -> dict[str, Any]:
         """All nodes' answers as one, with the ``nodes`` that gave them and the ``silent``.
 
-        Waits for every node that has been heard of lately, 0.75 s at most.
+        Waits for every node that has been heard of lately, 0.75 s at most. ``alone`` is
+        True while the channel layer is down, and others could not be asked.
         """
-        if not (self.carries and self.up):
-            answers = {self.relay.node: await question.answer(self.relay)}
-            return question.merge(answers) | {"nodes": [self.relay.node], "silent": []}
+        answers = {self.relay.node: await question.answer(self.relay)}
+        expected = answers.keys() | set()
+        if self.carries and self.up:
+            expected |= await self.ask_others(question, answers)
+        return question.merge(answers) | {
+            "nodes": sorted(answers),
+            "silent": sorted(expected - answers.keys()),
+            "alone": self.state == "down",
+        }
+
+    async def ask_others(self, question: Question, answers: dict[str, Any]) -> set[str]:
+        """Adds the other nodes' answers as they come; the nodes that should have given one."""
+        await asyncio.sleep(self.acquainted_at - self.relay.loop.time())
         identity = secrets.token_hex(8)
-        answers = self.questions[identity] = {}
+        self.questions[identity] = answers
         ask = {"type": "feed.ask", "question": identity, "node": self.relay.node}
-        expected = self.known.keys() | {self.relay.node}
+        expected = set(self.known)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self.layer.group_send(GROUP, ask | question.packed())
-                answers[self.relay.node] = await question.answer(self.relay)
                 while not expected <= answers.keys():
                     self.answered.clear()
                     await self.answered.wait()
-        except TimeoutError:
-            pass  # a node that does not answer is named
+        except Exception as error:  # noqa: BLE001 -- whatever the layer's client raises
+            logger.debug("the nodes were not all heard: %r", error)
         finally:
             del self.questions[identity]
-        told = {"nodes": sorted(answers), "silent": sorted(expected - answers.keys())}
-        return question.merge(answers) | told
+        return expected
 
     async def reply(self, message: dict[str, Any]) -> None:
         """Answers another node's question, to everybody: nobody else has its number."""
@@ -159,18 +188,24 @@ class Nodes:
             "node": self.relay.node,
             "answer": await question.answer(self.relay),
         }
-        with contextlib.suppress(Exception):
-            await self.layer.group_send(GROUP, reply)
+        await self.layer.group_send(GROUP, reply)
 
     def background(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Runs a coroutine in a task that is kept until it is done."""
-        task = asyncio.create_task(coroutine, name="feed reply")
+        task = asyncio.create_task(self.tried(coroutine), name="feed reply")
         self.replies.add(task)
         task.add_done_callback(self.replies.discard)
 
+    async def tried(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Whoever asked goes without an answer, and says so."""
+        try:
+            await coroutine
+        except Exception as error:  # noqa: BLE001 -- the layer's client's, or a newer version's
+            logger.debug("no answer was given: %r", error)
+
     def describe(self) -> list[dict[str, Any]]:
         """This node as it is, and the others as they last told."""
-        own = self.relay.stats.describe()
+        own = self.relay.stats.describe() | {"clock_ahead_seconds": 0.0}
         return [own] + [
             node for name, node in self.known.items() if name != own["node"]
         ]
@@ -190,9 +225,15 @@ def message(events: list[Event], committed_at: float, max_bytes: int) -> dict[st
         "epoch": events[0].epoch,
         "committed_at": committed_at,
         "events": [event.packed() for event in events],
+        "sources": [event.source for event in events],
     }
 
 
 def unpack(message: dict[str, Any]) -> list[Event]:
-    """The events of such a message."""
-    return [Event(message["epoch"], *packed) for packed in message["events"]]
+    """The events of such a message; an older version's has no sources."""
+    packed = message["events"]
+    sources = message.get("sources") or [""] * len(packed)
+    return [
+        Event(message["epoch"], *fields, source)
+        for fields, source in zip(packed, sources, strict=True)
+    ]

@@ -4,14 +4,20 @@ A question travels by its class's name and its fields, an answer as plain JSON v
 ``answer`` runs on every node, ``merge`` where it was asked.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from echo.feed.subscription import State
+from echo.feed.tally import Tally
 from echo.protocol import EventId
 
 if TYPE_CHECKING:
     from echo.feed.relay import Relay
+
+# So many connections are looked at before others have their turn.
+AT_ONCE = 250
 
 Answers = Mapping[str, Any]  # by the name of the node
 
@@ -53,7 +59,7 @@ class Readers(Question):
     topics: tuple[str, ...]
 
     async def answer(self, relay: "Relay") -> dict[str, int]:
-        return {topic: await relay.count_readers(topic) for topic in self.topics}
+        return {topic: await relay.stats.count_readers(topic) for topic in self.topics}
 
     def merge(self, answers: Answers) -> dict[str, Any]:
         counts = {
@@ -67,14 +73,15 @@ class Readers(Question):
 class Deliveries(Question):
     """To how many connections each event was handed: ``{"deliveries": {number: count}}``.
 
-    Events that no node remembers are left out.
+    Exact for events that are tallied, else as many as were there to be handed it; events
+    that no node remembers are left out.
     """
 
     numbers: tuple[int, ...]
 
     async def answer(self, relay: "Relay") -> list[tuple[int, int]]:
-        offered = relay.tallies.offered
-        return [(n, offered[n]) for n in self.numbers if n in offered]
+        counts = ((number, relay.tallies.count(number)) for number in self.numbers)
+        return [(number, count) for number, count in counts if count is not None]
 
     def merge(self, answers: Answers) -> dict[str, Any]:
         counts: dict[int, int] = {}
@@ -89,34 +96,53 @@ class Receipt(Question):
     """How far the delivery of one event has come, if its deliveries are counted.
 
     ``offered``: connections that read its topic when it came; ``delivered``: how many of
-    them have been handed it live; ``waiting``: connections that have yet to come to it, from
-    the log; ``seconds``: from its COMMIT to the last of these deliveries, None before the
-    first; ``is_known``: False when no node counts it, or none does any more.
+    them have been handed it live; ``waiting``: how many have yet to come to it, of whom
+    ``catching_up`` get it from the log; ``seconds``: from its COMMIT to the last of these
+    deliveries, None before the first; ``is_known``: False when no node counts it, or none
+    does any more.
     """
 
     id: str
 
     async def answer(self, relay: "Relay") -> dict[str, Any] | None:
-        event_id = EventId.parse(self.id)
-        tally = relay.tallies.tallies.get(event_id)
+        tally = relay.tallies.tallies.get(EventId.parse(self.id))
         if tally is None:
             return None
+        waiting, catching_up = await count_waiting(relay, tally)
         return {
             "sent_at": tally.sent_at,
             "committed_at": tally.committed_at,
             "last_at": tally.last_at,
             "offered": tally.offered,
             "delivered": tally.delivered,
-            "waiting": relay.count_waiting(event_id, tally.topic),
+            "waiting": waiting,
+            "catching_up": catching_up,
         }
 
     def merge(self, answers: Answers) -> dict[str, Any]:
         known = [answer for answer in answers.values() if answer is not None]
         totals = {
             name: sum(answer[name] for answer in known)
-            for name in ("offered", "delivered", "waiting")
+            for name in ("offered", "delivered", "waiting", "catching_up")
         }
         return totals | {"seconds": seconds(known), "is_known": bool(known)}
+
+
+async def count_waiting(relay: "Relay", tally: Tally) -> tuple[int, int]:
+    """How many who were offered an event have yet to come to it; how many from the log."""
+    if tally.delivered >= tally.offered:
+        return 0, 0
+    readers = relay.readers_of.get(tally.topic)
+    if readers is None:
+        readers = relay.find_readers(tally.topic)
+    waiting = catching_up = 0
+    for number, reader in enumerate(list(readers.values())):
+        if number % AT_ONCE == AT_ONCE - 1:
+            await asyncio.sleep(0)
+        if reader.connection.since < tally.began_at and reader.cursor < tally.id:
+            waiting += 1
+            catching_up += reader.state is not State.LIVE
+    return waiting, catching_up
 
 
 def seconds(answers: list[dict[str, Any]]) -> float | None:

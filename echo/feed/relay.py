@@ -27,7 +27,7 @@ from echo.feed.event import Event, Notice
 from echo.feed.farewell import before_shutdown, spread_seconds
 from echo.feed.local import registry, relays
 from echo.feed.log import Page
-from echo.feed.nodes import Nodes
+from echo.feed.nodes import ACQUAINTANCE_SECONDS, Nodes
 from echo.feed.question import Question
 from echo.feed.recent import Recent
 from echo.feed.stats import STATS_TOPIC, Stats
@@ -92,6 +92,7 @@ class Relay:
         self.watch = log.CommitWatch()
         jobs = [self.watch_log, self.tick, self.keep_retention, self.stats.keep]
         if self.nodes.carries:
+            self.nodes.acquainted_at = self.loop.time() + ACQUAINTANCE_SECONDS
             jobs += [self.nodes.listen, self.nodes.pulse]
         self.tasks = [
             asyncio.create_task(self.forever(job), name=f"feed {job.__name__}")
@@ -249,18 +250,6 @@ class Relay:
         }
         self.readers_of[topic] = found
         return found
-
-    async def count_readers(self, topic: str) -> int:
-        """How many read a topic now."""
-        if topic not in self.readers_of:
-            await asyncio.sleep(0)  # a look at every connection: others first
-            self.find_readers(topic)
-        return len(self.readers_of[topic])
-
-    def count_waiting(self, event_id: EventId, topic: str) -> int:
-        """How many read a topic, and have not come to this event yet."""
-        readers = self.readers_of.get(topic, {}).values()
-        return sum(1 for reader in readers if reader.cursor < event_id)
 
     def remembers(self, cursor: EventId) -> bool:
         """True when every event after the cursor is in memory."""

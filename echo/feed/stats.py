@@ -7,16 +7,17 @@ with its pulse.
 
 import asyncio
 import platform
+import resource
 import socket
 import sys
 import time
 from collections import Counter
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import REGISTRY
-
+from echo.feed.access import Interest
 from echo.feed.publish import publish
 from echo.feed.tally import percentile
 from echo.feed.threads import in_reader_thread
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 STATS_TOPIC = "staff.stats"
 TURN_SECONDS = 1.0
 HOST = socket.gethostname()
+STATM = Path("/proc/self/statm")
 
 publish_stats = in_reader_thread(publish)
 
@@ -38,6 +40,7 @@ class Stats:
     def __init__(self, relay: "Relay") -> None:
         self.relay = relay
         self.transports: Counter[str] = Counter()
+        self.interests: Counter[Interest] = Counter()
         self.watchers = 0
         self.samples = False
         self.turned_at = time.monotonic()
@@ -47,11 +50,21 @@ class Stats:
 
     def joined(self, subscription: "Subscription") -> None:
         self.transports[subscription.connection.transport] += 1
+        self.interests[subscription.interest] += 1
         self.watchers += STATS_TOPIC in subscription.interest.patterns
 
     def left(self, subscription: "Subscription") -> None:
         self.transports[subscription.connection.transport] -= 1
+        self.interests[subscription.interest] -= 1
+        if not self.interests[subscription.interest]:
+            del self.interests[subscription.interest]
         self.watchers -= STATS_TOPIC in subscription.interest.patterns
+
+    async def count_readers(self, topic: str) -> int:
+        """How many read a topic now; most have one of a few interests."""
+        await asyncio.sleep(0)  # where each has its own, the next topic is to wait
+        counts = self.interests.items()
+        return sum(count for interest, count in counts if interest.matches(topic))
 
     def count(self, readers: int) -> bool:
         """Counts an event and its deliveries; True when the deliveries are to be timed."""
@@ -67,10 +80,12 @@ class Stats:
         while True:
             await asyncio.sleep(TURN_SECONDS)
             self.turn()
-            everybody = self.relay.nodes.describe()
-            self.samples = any(node["watchers"] for node in everybody)
-            if self.samples and self.relay.node == min(n["node"] for n in everybody):
-                await publish_stats(STATS_TOPIC, summary(everybody), author="feed")
+            known = self.relay.nodes.known
+            others = sum(node["watchers"] for node in known.values())
+            self.samples = bool(self.watchers or others)
+            if self.samples and self.relay.node == min({self.relay.node, *known}):
+                figures = summary(self.relay.nodes.describe())
+                await publish_stats(STATS_TOPIC, figures, author="feed")
 
     def turn(self) -> None:
         """The second is over: its counts become the figures that are told."""
@@ -113,6 +128,7 @@ def summary(everybody: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+@cache
 def server() -> str:
     """The server this process is, with its version: "Daphne 4.2.3", "uvicorn 0.54.0"."""
     name = Path(sys.argv[0]).name
@@ -128,6 +144,12 @@ def server() -> str:
 
 
 def memory_bytes() -> int | None:
-    """The process's resident memory, where the system tells it."""
-    value = REGISTRY.get_sample_value("process_resident_memory_bytes")
-    return None if value is None else int(value)
+    """The process's resident memory, where the system tells it (proc(5)).
+
+    Prometheus' own collector would count the open files as well: 12 ms for 10,000.
+    """
+    try:
+        pages = int(STATM.read_text().split()[1])
+    except OSError:
+        return None
+    return pages * resource.getpagesize()

@@ -23,11 +23,13 @@ STEPS_TO_DOUBLE = 8
 class Tally:
     """One event on this node: to how many it was offered, how many have been handed it.
 
-    Times are Unix seconds; ``delays`` counts the hand-overs of all tallies, by ``step``.
+    Times are Unix seconds, ``began_at`` by this node's own clock; ``delays`` counts the hand-overs of all tallies, by ``step``.
     """
 
+    id: EventId
     topic: str
     sent_at: float
+    began_at: float
     offered: int
     delays: Counter[int]
     committed_at: float | None = None
@@ -84,6 +86,7 @@ class Tallies:
     def __init__(self) -> None:
         self.tallies: OrderedDict[EventId, Tally] = OrderedDict()
         self.offered: OrderedDict[int, int] = OrderedDict()
+        self.epoch = ""
         self.delays: Counter[int] = Counter()
 
     def remember(self, event: Event, readers: int) -> None:
@@ -96,8 +99,12 @@ class Tallies:
         self, event: Event, sent_at: float, readers: int, committed_at: float | None
     ) -> TalliedEvent:
         """The event in the form that counts its deliveries."""
-        tally = Tally(event.topic, sent_at, readers, self.delays, committed_at)
+        began_at = time.time()
+        tally = Tally(
+            event.id, event.topic, sent_at, began_at, readers, self.delays, committed_at
+        )
         self.tallies[event.id] = tally
+        self.epoch = event.epoch
         if len(self.tallies) > MAX_TALLIES:
             self.tallies.popitem(last=False)
         return TalliedEvent(
@@ -115,6 +122,11 @@ class Tallies:
         """Notes when an event that the log had told of first was committed."""
         if (tally := self.tallies.get(event.id)) is not None:
             tally.committed_at = tally.committed_at or moment
+
+    def count(self, number: int) -> int | None:
+        """How many have been handed an event; None when that is not remembered."""
+        tally = self.tallies.get(EventId(self.epoch, number))
+        return self.offered.get(number) if tally is None else tally.delivered
 
     def take_delays(self) -> Counter[int]:
         """The delays counted since they were last taken."""

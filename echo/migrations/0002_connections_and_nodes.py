@@ -19,7 +19,6 @@ class Migration(migrations.Migration):
                 'verbose_name': 'live connection',
                 'verbose_name_plural': 'live connections',
                 'permissions': [('end_connection', 'Can disconnect connections and ask them to reconnect')],
-                'managed': False,
                 'default_permissions': ('view',),
             },
         ),
@@ -31,7 +30,6 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'node',
                 'verbose_name_plural': 'nodes',
-                'managed': False,
                 'default_permissions': ('view',),
             },
         ),

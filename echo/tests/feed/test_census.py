@@ -1,5 +1,6 @@
 """Who is connected: asked of every node, answered with a page and totals."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from echo.feed import (
     Relay,
     Subscription,
 )
+from echo.feed.relay import read_head
 from echo.protocol import CloseCode, FeedError
+from echo.tests.feed.conftest import Wire
 
 
 async def connect(
@@ -181,3 +184,50 @@ async def test_all_that_match_are_ended_and_come_back_spread_out(
 def test_a_reason_must_fit_a_close_frame() -> None:
     with pytest.raises(FeedError, match="at most 123 bytes, got 124"):
         End(CloseCode.DISCONNECTED_BY_OPERATOR, "é" * 62)
+
+
+async def test_nodes_that_cannot_be_asked_are_named_and_their_absence_told(
+    nodes: tuple[Relay, Relay], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = nodes
+    await connect(here)
+
+    async def refuse(*arguments: Any) -> None:
+        raise ConnectionError("the channel layer has died")
+
+    monkeypatch.setattr(here.nodes.layer, "group_send", refuse)
+    census = await here.nodes.ask(Census())
+    assert (census["total"], census["nodes"]) == (1, [here.node])
+    assert census["silent"] == [there.node]
+    assert not census["alone"]
+    here.nodes.up = False
+    census = await here.nodes.ask(Census())
+    assert (census["total"], census["silent"], census["alone"]) == (1, [], True)
+
+
+async def test_a_node_that_has_just_come_is_told_of_the_others_first(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = Relay(), Relay()
+    wire: Any = Wire(old, new)
+    for relay in (old, new):
+        relay.head = await read_head()
+        relay.nodes.layer, relay.nodes.carries = wire, True
+    reader = await connect(old)
+    await new.nodes.send_pulse()
+    new.nodes.acquainted_at = new.loop.time() + 0.01
+    census = await new.nodes.ask(Census())
+    assert [row["id"] for row in census["rows"]] == [reader.connection.id]
+    assert set(new.nodes.known) == {old.node, new.node}
+
+
+async def test_an_older_versions_words_do_no_harm(nodes: tuple[Relay, Relay]) -> None:
+    here = nodes[0]
+    known = set(here.nodes.known)
+    here.nodes.hear({"type": "feed.pulse", "node": "old", "head": str(here.head)})
+    here.nodes.hear({"type": "feed.news", "of": "a newer version"})
+    assert set(here.nodes.known) == known
+    ask = {"type": "feed.ask", "question": "1", "node": "new"}
+    here.nodes.hear(ask | {"kind": "Weather", "fields": {}})
+    while here.nodes.replies:
+        await asyncio.wait(here.nodes.replies)

@@ -38,6 +38,7 @@ async def test_readers_of_a_topic_are_counted_on_every_node(
         await subscribe(nodes[relay], pattern)
     answer = await nodes[0].nodes.ask(Readers(("news", "news.eu", "none.here")))
     assert answer["readers"] == {"news": 2, "news.eu": 2, "none.here": 1}
+    assert not nodes[0].readers_of  # nothing is remembered of what was only asked for
     assert answer["silent"] == []
 
 
@@ -54,6 +55,14 @@ async def test_deliveries_are_added_up_and_unknown_events_left_out(
     assert answer["deliveries"] == {1: 4, 2: 4}
 
 
+async def test_deliveries_of_a_counted_event_are_exact(relay: Relay) -> None:
+    readers = [await subscribe(relay) for _ in range(3)]
+    relay.take([await write_in_admin()])
+    await send(readers[0])
+    answer = await relay.nodes.ask(Deliveries((1,)))
+    assert answer["deliveries"] == {1: 1}
+
+
 @pytest.mark.parametrize("form", ["message", "sse", "polled"])
 async def test_a_receipt_counts_each_hand_over(relay: Relay, form: str) -> None:
     readers = [await subscribe(relay) for _ in range(3)]
@@ -62,7 +71,7 @@ async def test_a_receipt_counts_each_hand_over(relay: Relay, form: str) -> None:
     relay.take([event], committed_at)
     before = await receipt(relay, event)
     assert (before["offered"], before["delivered"]) == (3, 0)
-    assert before["waiting"] == 3
+    assert (before["waiting"], before["catching_up"]) == (3, 0)
     assert before["seconds"] is None
     await send(readers[0], form)
     await send(readers[1], form)
@@ -94,6 +103,7 @@ async def test_a_reader_served_from_the_log_is_waited_for(relay: Relay) -> None:
     relay.take([event])
     behind = await receipt(relay, event)
     assert (behind["offered"], behind["delivered"], behind["waiting"]) == (1, 0, 1)
+    assert behind["catching_up"] == 1
     await send(reader)
     done = await receipt(relay, event)
     assert (done["delivered"], done["waiting"]) == (0, 0)
@@ -104,9 +114,17 @@ async def test_a_replay_does_not_count_twice(relay: Relay) -> None:
     event = await write_in_admin()
     relay.take([event])
     await send(first)
+    second = await subscribe(relay)
+    relay.take([later := await write_in_admin()])
+    await send(first)
     late = await subscribe(relay, since="earliest")
+    assert (await receipt(relay, later))["waiting"] == 1  # the second, not the newcomer
     await send(late)
-    assert (await receipt(relay, event))["delivered"] == 1
+    answer = await receipt(relay, event)
+    assert (answer["delivered"], answer["waiting"]) == (1, 0)
+    assert (await receipt(relay, later))["delivered"] == 1
+    await send(second)
+    assert (await receipt(relay, later))["delivered"] == 2
 
 
 async def test_an_event_of_another_source_has_no_receipt(relay: Relay) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -417,7 +418,8 @@ async def test_a_doorbell_with_too_much_to_carry_says_look(carried: Relay) -> No
 async def test_a_pulse_lists_the_node_and_shows_a_doorbell_that_was_missed(
     carried: Relay,
 ) -> None:
-    carried.nodes.hear(carried.describe() | {"type": "feed.pulse", "node": "other"})
+    pulse = carried.stats.describe() | {"type": "feed.pulse", "told_at": time.time()}
+    carried.nodes.hear(pulse | {"node": "other"})
     assert set(carried.nodes.known) == {"other"}
     assert not carried.look.is_set()
     ahead = {"type": "feed.pulse", "node": "other", "head": f"{carried.head.epoch}-9"}

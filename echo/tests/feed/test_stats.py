@@ -1,10 +1,13 @@
 """What the feed does each second, and that it is published only for those who watch."""
 
 import asyncio
+import io
 from collections import Counter
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.core.management import call_command
 
 from echo.feed import STATS_TOPIC, Reader, Relay
 from echo.feed.stats import summary
@@ -150,3 +153,16 @@ def test_all_nodes_see_the_same_events_and_each_its_own_deliveries() -> None:
     assert site["connections"] == 20
     assert site["delay_p50_ms"] == pytest.approx(1, rel=0.1)
     assert site["delay_p99_ms"] == pytest.approx(100, rel=0.1)
+
+
+async def test_whoever_leaves_is_no_longer_counted(relay: Relay) -> None:
+    first, second = await subscribe(relay), await subscribe(relay)
+    assert await relay.stats.count_readers("news") == 2
+    first.close()
+    second.close()
+    assert await relay.stats.count_readers("news") == 0
+    assert not relay.stats.interests
+
+
+async def test_every_models_table_can_be_read(transactional_db: None) -> None:
+    await sync_to_async(call_command)("dumpdata", "echo", stdout=io.StringIO())
