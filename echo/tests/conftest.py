@@ -6,6 +6,7 @@ import pytest
 from django.conf import settings
 
 from echo.tests.live import COMMANDS, LiveSite
+from echo.tests.survival.backends import Redis
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,6 +52,17 @@ def site(
     """The site on each server in turn, one process for the whole session."""
     with LiveSite(request.param, tmp_path_factory.mktemp(request.param)) as live:
         yield live
+
+
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    """A Redis of this test's own, which may be stopped and frozen."""
+    server = Redis()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture(scope="session")

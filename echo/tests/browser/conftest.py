@@ -6,7 +6,8 @@ work.
 """
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,6 +22,7 @@ from playwright.async_api import (
 )
 
 from echo.tests.live import LiveSite
+from echo.tests.survival.backends import Redis
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM_ARGUMENTS = [
@@ -75,6 +77,20 @@ async def context(browser: Browser, site: LiveSite) -> AsyncIterator[BrowserCont
 async def page(context: BrowserContext) -> Page:
     """A tab of that visitor."""
     return await context.new_page()
+
+
+@pytest.fixture
+def first(redis: Redis, tmp_path: Path) -> Iterator[LiveSite]:
+    """A node that others may join."""
+    with LiveSite("uvicorn", tmp_path, REDIS_URL=redis.url) as site:
+        yield site
+
+
+@pytest.fixture
+def second(first: LiveSite, redis: Redis, tmp_path: Path) -> Iterator[LiveSite]:
+    """Another node, on the same database."""
+    with LiveSite("uvicorn", tmp_path, REDIS_URL=redis.url) as site:
+        yield site
 
 
 def note_complaint(message: ConsoleMessage, complaints: list[str]) -> None:

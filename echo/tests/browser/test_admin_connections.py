@@ -3,10 +3,9 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import count
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -14,7 +13,6 @@ from playwright.async_api import Browser, Locator, Page, Response, expect
 from websockets.asyncio.client import ClientConnection, connect
 
 from echo.tests.live import LiveSite
-from echo.tests.survival.backends import Redis
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -314,30 +312,6 @@ async def test_the_page_never_scrolls_sideways(
 
 
 # --- two nodes ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def redis() -> Iterator[Redis]:
-    server = Redis()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
-
-
-@pytest.fixture
-def first(redis: Redis, tmp_path: Path) -> Iterator[LiveSite]:
-    """A node that others may join."""
-    with LiveSite("uvicorn", tmp_path, REDIS_URL=redis.url) as site:
-        yield site
-
-
-@pytest.fixture
-def second(first: LiveSite, redis: Redis, tmp_path: Path) -> Iterator[LiveSite]:
-    """Another node, on the same database."""
-    with LiveSite("uvicorn", tmp_path, REDIS_URL=redis.url) as site:
-        yield site
 
 
 async def test_a_reader_of_one_node_is_disconnected_from_another(

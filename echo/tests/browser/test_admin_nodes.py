@@ -3,10 +3,9 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from pathlib import Path
 
 import httpx
 import pytest
@@ -15,7 +14,6 @@ from playwright.async_api import Browser, BrowserContext, Page, WebSocket, expec
 
 from echo.tests.browser.conftest import note_complaint
 from echo.tests.live import LiveSite
-from echo.tests.survival.backends import Redis
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -273,30 +271,6 @@ async def test_without_javascript_there_is_the_table(
 
 
 # --- nodes come and go -----------------------------------------------------------------
-
-
-@pytest.fixture
-def redis() -> Iterator[Redis]:
-    server = Redis()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
-
-
-@pytest.fixture
-def first(redis: Redis, tmp_path: Path) -> Iterator[LiveSite]:
-    """A node that others may join."""
-    with LiveSite("uvicorn", tmp_path, REDIS_URL=redis.url) as site:
-        yield site
-
-
-@pytest.fixture
-def second(first: LiveSite, redis: Redis, tmp_path: Path) -> Iterator[LiveSite]:
-    """Another node, on the same database."""
-    with LiveSite("uvicorn", tmp_path, REDIS_URL=redis.url) as site:
-        yield site
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from echo.tests.live import LiveSite
-from echo.tests.survival.backends import POSTGRES_BINARIES, Postgres, Redis
+from echo.tests.survival.backends import POSTGRES_BINARIES, Postgres
 from echo.tests.survival.record import Figures
 
 # As in production: with DEBUG on Django keeps every query, which looks like a leak.
@@ -90,16 +90,6 @@ def unwatched_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=["daphne", "uvicorn"])
 def server(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture
-def redis() -> Iterator[Redis]:
-    server = Redis()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture
