@@ -3,12 +3,9 @@
 Nothing of them is stored: each page is one question to the nodes, which answer with a page.
 """
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
@@ -22,74 +19,20 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
 from echo import feed
-from echo.admin.asking import ask
+from echo.admin.asking import ask, unheard
+from echo.admin.ending import ALL, RECONNECTION, Ending, ReasonForm, disconnection
 from echo.admin.listing import BadListing, Listing
 from echo.admin.rows import number, row, shown
+from echo.admin.selection import Selection
 from echo.admin.testing import TooManyTopics, plan
 from echo.models import Connection, Event
-from echo.protocol import MAX_CLOSE_REASON_BYTES, CloseCode, FeedError
+from echo.protocol import FeedError
 
-ID = re.compile(r"[\w-]{1,20}", re.ASCII)
-DEFAULT_REASON = "disconnected by an operator"
-# The pseudo connection to which the log of actions ties what was done to all that match.
-ALL = "all"
 # Connections that a page asking for confirmation names.
 SHOWN_SELECTED = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The connections that an action is for: some of a page, or all that match."""
-
-    listing: Listing
-    ids: tuple[str, ...]
-    is_all: bool
-
-    @property
-    def where(self) -> feed.Census:
-        """A selected connection stays selected when it no longer matches the filters."""
-        return self.listing.where if self.is_all else feed.Census(ids=self.ids)
-
-    def __bool__(self) -> bool:
-        return self.is_all or bool(self.ids)
-
-    def __str__(self) -> str:
-        if not self.is_all:
-            return f"{len(self.ids)} selected"
-        filters = self.listing.filters.items()
-        words = ", ".join(f'{name} is "{value}"' for name, value in filters)
-        return f"all that match {words}" if words else "all"
-
-
-class ReasonForm(forms.Form):
-    """Why clients are disconnected, as they are told."""
-
-    reason = forms.CharField(
-        label=gettext_lazy("Reason"),
-        required=False,
-        widget=forms.TextInput(
-            attrs={
-                "class": "vTextField",
-                "autocomplete": "off",
-                "placeholder": DEFAULT_REASON,
-            }
-        ),
-        help_text=gettext_lazy("Shown to the client; at most 123 bytes of UTF-8."),
-    )
-
-    def clean_reason(self) -> str:
-        reason = self.cleaned_data["reason"] or DEFAULT_REASON
-        if (size := len(reason.encode())) > MAX_CLOSE_REASON_BYTES:
-            raise forms.ValidationError(
-                _(
-                    "Expected at most %(limit)d bytes of UTF-8, got %(size)d: shorten it."
-                )
-                % {"limit": MAX_CLOSE_REASON_BYTES, "size": size}
-            )
-        return reason
 
 
 @admin.register(Connection)
@@ -180,9 +123,7 @@ class ConnectionAdmin(admin.ModelAdmin):
     def act(self, request: HttpRequest, listing: Listing) -> HttpResponse | None:
         """Runs the action that was chosen; None when the list is to be shown again."""
         name = request.POST.get("action", "")
-        given = filter(ID.fullmatch, request.POST.getlist(ACTION_CHECKBOX_NAME))
-        ids = tuple(dict.fromkeys(given))
-        selection = Selection(listing, ids, request.POST.get("select_across") == "1")
+        selection = Selection.parse(listing, request.POST)
         if name and name not in self.get_actions(request):
             raise PermissionDenied
         if name and selection:
@@ -206,16 +147,7 @@ class ConnectionAdmin(admin.ModelAdmin):
         form = ReasonForm(request.POST if confirmed else None)
         if not (confirmed and form.is_valid()):
             return self.confirm(request, selection, form=form)
-        reason = form.cleaned_data["reason"]
-        code = CloseCode.DISCONNECTED_BY_OPERATOR
-        answer = ask(feed.End(code, reason, selection.where))
-        self.log_ended(request, selection, answer, f'disconnected, reason "{reason}"')
-        done = ngettext(
-            "%(count)s connection disconnected, on %(nodes)s.",
-            "%(count)s connections disconnected, on %(nodes)s.",
-            answer["ended"],
-        )
-        self.tell_ended(request, selection, answer, done)
+        self.end(request, selection, disconnection(form.cleaned_data["reason"]))
         return None
 
     @admin.action(
@@ -228,16 +160,16 @@ class ConnectionAdmin(admin.ModelAdmin):
         """Clients that are asked to reconnect come back by themselves, one by one."""
         if selection.is_all and "confirmed" not in request.POST:
             return self.confirm(request, selection)
-        code = CloseCode.ASKED_TO_RECONNECT
-        answer = ask(feed.End(code, "asked to reconnect", selection.where))
-        self.log_ended(request, selection, answer, "asked to reconnect")
-        done = ngettext(
-            "%(count)s connection asked to reconnect, on %(nodes)s.",
-            "%(count)s connections asked to reconnect, on %(nodes)s.",
-            answer["ended"],
-        )
-        self.tell_ended(request, selection, answer, done)
+        self.end(request, selection, RECONNECTION)
         return None
+
+    def end(self, request: HttpRequest, selection: Selection, how: Ending) -> None:
+        """Ends what is selected; logs it, and tells the operator."""
+        answer = ask(how.question(selection))
+        with transaction.atomic():
+            for identity, text in how.entries(selection, answer):
+                self.log_change(request, Connection(pk=identity), text)
+        self.message_user(request, *how.account(selection, answer))
 
     @admin.action(
         description=gettext_lazy("Send a test event to selected connections"),
@@ -256,7 +188,8 @@ class ConnectionAdmin(admin.ModelAdmin):
             self.message_user(request, str(error), messages.ERROR)
             return None
         if not topics:
-            self.message_user(request, _("They have all gone."), messages.WARNING)
+            text = " ".join(unheard(ask(selection.where))) or _("They have all gone.")
+            self.message_user(request, text, messages.WARNING)
             return None
         reached = [
             {
@@ -272,7 +205,10 @@ class ConnectionAdmin(admin.ModelAdmin):
         """Publishes one event for each topic that the operator has agreed to."""
         author = request.user.get_username()
         data = {"test": True, "sent_by": author, "at": timezone.now().isoformat()}
-        topics = request.POST.getlist("topic")
+        if not (topics := request.POST.getlist("topic")):
+            text = _("No topic was given: nothing has been published.")
+            self.message_user(request, text, messages.WARNING)
+            return
         with transaction.atomic():
             published = feed.publish_many(
                 [{"topic": topic, "data": data} for topic in topics],
@@ -304,7 +240,7 @@ class ConnectionAdmin(admin.ModelAdmin):
             "selection": selection,
             "total": number(answer["total"]),
             "count": answer["total"],
-            "silent": ", ".join(answer["silent"]),
+            "unheard": unheard(answer),
             "rows": [row(each) for each in answer["rows"][:SHOWN_SELECTED]],
             "unnamed": answer["total"] - SHOWN_SELECTED,
             "shown_unnamed": number(answer["total"] - SHOWN_SELECTED),
@@ -312,47 +248,6 @@ class ConnectionAdmin(admin.ModelAdmin):
             "back": request.get_full_path(),
         }
         return self.page(request, "confirm", context)
-
-    # --- accounts of what was done -------------------------------------------------------
-
-    def log_ended(
-        self, request: HttpRequest, selection: Selection, answer: Any, what: str
-    ) -> None:
-        """Each selected connection has an entry in the log of actions; all of a kind, one."""
-        if selection.is_all:
-            text = f"{what}: {answer['ended']} connections, {selection}"
-            self.log_change(request, Connection(pk=ALL), text)
-            return
-        with transaction.atomic():
-            for ended in answer["rows"]:
-                whose = ended["user"] or "a visitor"
-                text = f"{what}: {ended['transport']}, {ended['address']}, {whose}"
-                self.log_change(request, Connection(pk=ended["id"]), text)
-
-    def tell_ended(
-        self, request: HttpRequest, selection: Selection, answer: Any, done: str
-    ) -> None:
-        """Says how many, on how many nodes, who had gone before, and who was not asked."""
-        ended, count = answer["ended"], len({row["node"] for row in answer["rows"]})
-        nodes = ngettext("%(count)d node", "%(count)d nodes", count) % {"count": count}
-        text = done % {"count": number(ended), "nodes": nodes} if ended else ""
-        gone = len(selection.ids) - ended
-        if gone and not (selection.is_all or answer["silent"]):
-            left = ngettext(
-                "%(gone)d had gone already or is going.",
-                "%(gone)d had gone already or are going.",
-                gone,
-            )
-            text += " " + left % {"gone": gone}
-        if answer["silent"]:
-            silent = _(
-                "%(nodes)s did not answer in time: what was done there is not known."
-            )
-            text += " " + silent % {"nodes": ", ".join(answer["silent"])}
-        is_done = ended and not answer["silent"]
-        level = messages.SUCCESS if is_done else messages.WARNING
-        nobody = _("There was nobody to do it to: nothing has been done.")
-        self.message_user(request, text.strip() or nobody, level)
 
 
 def receipts(sent: Iterable[tuple[str, str]]) -> SafeString:

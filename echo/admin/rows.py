@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from echo.admin.asking import unheard
 from echo.admin.listing import STATES, TRANSPORTS, Listing
 
 # Topics of one connection that a row names; the others are in its title.
@@ -24,9 +25,7 @@ def shown(listing: Listing, answer: dict[str, Any]) -> dict[str, Any]:
         "shown_total": number(answer["total"]),
         "rows": [row(each) for each in answer["rows"]],
         "nodes": nodes,
-        "answered": len(answer["nodes"]),
-        "asked": len(answer["nodes"]) + len(answer["silent"]),
-        "silent": ", ".join(answer["silent"]),
+        "unheard": unheard(answer),
         "filters": [
             *([one_topic(listing)] if listing.topic else []),
             choices(listing, "transport", _("transport"), TRANSPORTS),

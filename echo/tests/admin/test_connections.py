@@ -1,5 +1,6 @@
 """Live connections in the admin: who sees them, which are listed, and what is done to them."""
 
+import html
 import json
 import re
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from django.test import AsyncClient
 
 from echo.admin.rows import lasted
 from echo.feed import Connection, Interest, Reader, Relay, Subscription
+from echo.feed.census import MAX_PAGE
 from echo.feed.subscription import State
 from echo.models import Event
 from echo.protocol import CloseCode
@@ -362,20 +364,102 @@ async def test_connections_of_all_nodes_are_listed_and_ended(
     assert farewell(readers[1]) == (COMES_BACK, "asked to reconnect")
 
 
-async def test_a_silent_node_is_named(
-    async_client: AsyncClient,
-    relay: Relay,
-    other: Relay,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def silent(other: Relay, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> Relay:
+    """The other node, which is too slow to be heard in time."""
     monkeypatch.setattr("echo.feed.nodes.ANSWER_SECONDS", 0.05)
-    await sign_in(async_client, VIEW, END)
-    reader = await connect(relay)
     wire: Any = relay.nodes.layer
     wire.relays.remove(other)
-    assert f"1 of 2 nodes answered: {other.node} is silent." in await get(async_client)
+    return other
+
+
+@pytest.fixture
+def down(other: Relay, relay: Relay) -> None:
+    """The channel layer is down, so that the other node is not even asked."""
+    relay.nodes.up = False
+
+
+ALONE = html.escape(
+    "The channel layer is down: only this node's connections are known."
+)
+
+
+async def test_a_silent_node_is_named(
+    async_client: AsyncClient, relay: Relay, silent: Relay
+) -> None:
+    await sign_in(async_client, VIEW, END, PUBLISH)
+    reader = await connect(relay)
+    named = f"Did not answer in time, so not counted: {silent.node}"
+    assert named in await get(async_client)
+    assert named in await act(async_client, "disconnect", reader)
     page = await act(async_client, "ask_to_reconnect", reader)
-    assert f"{other.node} did not answer in time: what was done there is not" in page
+    assert f"{silent.node} did not answer in time: what was done there is not" in page
+    assert '<li class="warning">' in page
+    reader.close()
+    page = await act(async_client, "send_test_event", reader)
+    assert named in page
+    assert "They have all gone." not in page
+
+
+async def test_one_nodes_connections_are_never_taken_for_all(
+    async_client: AsyncClient, relay: Relay, down: None
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    reader = await connect(relay)
+    assert ALONE in await get(async_client)
+    assert ALONE in await act(async_client, "disconnect", reader)
+    page = await act(async_client, "disconnect", reader, confirmed="yes")
+    assert f"1 connection disconnected, on 1 node. {ALONE}" in page
+    assert '<li class="warning">' in page
+    reader.close()
+    page = await act(async_client, "ask_to_reconnect", reader)
+    assert f"nothing has been done. {ALONE}" in page
+
+
+async def test_with_all_nodes_heard_nothing_is_said_of_them(
+    async_client: AsyncClient, relay: Relay, other: Relay
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    readers = [await connect(relay), await connect(other)]
+    pages = [
+        await get(async_client),
+        await act(async_client, "disconnect", *readers),
+        await act(async_client, "disconnect", *readers, confirmed="yes"),
+    ]
+    assert not [page for page in pages if "unheard" in page or ALONE in page]
+    assert '<li class="success">' in pages[-1]
+
+
+async def test_what_a_slow_node_is_asked_to_end_is_logged(
+    async_client: AsyncClient, relay: Relay, silent: Relay
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    here, there = await connect(relay, address="192.0.2.7"), await connect(silent)
+    await act(async_client, "ask_to_reconnect", here, there)
+    await act(async_client, "ask_to_reconnect", select_across="1", confirmed="yes")
+    unknown = f"unless it had gone already; silent: {silent.node}"
+    assert await entries() == [
+        (here.connection.id, "asked to reconnect: websocket, 192.0.2.7, a visitor"),
+        (there.connection.id, f"asked to reconnect: {unknown}"),
+        ("all", f"asked to reconnect: 0 connections, all; silent: {silent.node}"),
+    ]
+
+
+async def test_that_only_one_node_was_asked_is_logged(
+    async_client: AsyncClient, relay: Relay, other: Relay, down: None
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    there = await connect(other)
+    await act(async_client, "ask_to_reconnect", there)
+    await act(async_client, "ask_to_reconnect", select_across="1", confirmed="yes")
+    why = "the channel layer was down, only one node was asked"
+    assert await entries() == [
+        (
+            there.connection.id,
+            f"asked to reconnect: unless it had gone already; {why}",
+        ),
+        ("all", f"asked to reconnect: 0 connections, all; {why}"),
+    ]
 
 
 # --- ending connections ------------------------------------------------------------------
@@ -414,8 +498,11 @@ async def test_the_selected_are_disconnected_with_the_reason_and_logged(
     )
     assert farewell(reader) == (STAYS_AWAY, "pause, please")
     assert farewell(bystander) is None
-    what = 'disconnected, reason "pause, please": websocket, 192.0.2.7, bob'
-    assert await entries() == [(reader.connection.id, what)]
+    what = 'disconnected, reason "pause, please": '
+    assert await entries() == [
+        (reader.connection.id, f"{what}websocket, 192.0.2.7, bob"),
+        (gone.connection.id, f"{what}unless it had gone already"),
+    ]
 
 
 async def test_without_a_reason_an_operator_is_it(
@@ -452,6 +539,16 @@ async def test_the_selected_are_asked_to_reconnect_at_once(
         (COMES_BACK, "asked to reconnect")
     }
     assert [pk for pk, _ in await entries()] == ids(*readers)
+
+
+async def test_each_of_many_selected_is_logged(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, END)
+    readers = [await connect(relay) for _ in range(MAX_PAGE + 20)]
+    await act(async_client, "ask_to_reconnect", *readers)
+    assert all(map(farewell, readers))
+    assert sorted(pk for pk, _ in await entries()) == sorted(ids(*readers))
 
 
 async def test_ending_thousands_is_answered_before_it_is_done(
@@ -510,7 +607,8 @@ async def test_a_selection_of_those_who_have_gone_says_so(
     page = await act(async_client, "send_test_event", gone)
     assert "They have all gone." in page
     assert farewell(bystander) is None
-    assert await entries() == []
+    what = "asked to reconnect: unless it had gone already"
+    assert await entries() == [(gone.connection.id, what)]
 
 
 @pytest.mark.parametrize(
@@ -611,6 +709,17 @@ async def test_more_topics_than_may_be_published_at_once_are_refused(
         await connect(relay, "websocket", f"t{number}")
     page = await act(async_client, "send_test_event", select_across="1")
     assert "Expected connections that 100 topics reach, got 101 topics" in page
+
+
+async def test_a_test_event_without_a_topic_is_refused(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, PUBLISH)
+    reader = await connect(relay)
+    page = await act(async_client, "send_test_event", reader, confirmed="yes")
+    assert "No topic was given: nothing has been published." in page
+    assert "Test event published" not in page
+    assert await entries() == []
 
 
 async def test_a_made_up_topic_is_refused_in_the_feeds_words(
