@@ -1,11 +1,10 @@
 """Events: published and looked at, and never changed: a changed event would be another one."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet, Sum
 from django.http import HttpRequest
@@ -15,13 +14,9 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from echo import feed
-from echo.admin.publishing import (
-    Publishing,
-    event_id,
-    exact_time,
-    latest_topics,
-    note_deliveries,
-)
+from echo.admin.asking import ask, at_least
+from echo.admin.noted import NotedAdmin
+from echo.admin.publishing import Publishing, event_id, exact_time, latest_topics
 from echo.models import Event, Topic
 from echo.protocol import EVENT_ID
 
@@ -52,13 +47,13 @@ def without_figures(events: QuerySet[Event]) -> QuerySet[Event]:
     return events.exclude(topic=feed.STATS_TOPIC)
 
 
-class EventList(ChangeList):
-    """A page of events, with what the nodes know of their deliveries: asked once."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.result_list: Any = list(self.result_list)
-        note_deliveries(self.result_list)
+def pretty(data: str) -> str:
+    """An event's data as people read it, or as it is: too deep for Python, or too long."""
+    try:
+        text = json.dumps(json.loads(data), ensure_ascii=False, indent=2)
+    except RecursionError:
+        return data
+    return text if len(text) <= MAX_PRETTY_CHARACTERS else data
 
 
 class TopicFilter(admin.SimpleListFilter):
@@ -88,7 +83,7 @@ class TopicFilter(admin.SimpleListFilter):
 
 
 @admin.register(Event)
-class EventAdmin(Publishing):
+class EventAdmin(Publishing, NotedAdmin):
     """The log, newest first; adding to it is publishing."""
 
     list_display = (
@@ -132,8 +127,8 @@ class EventAdmin(Publishing):
 
     @admin.display(description=_("deliveries"))
     def deliveries(self, event: Event) -> int | str:
-        found: int | None = event.deliveries  # type: ignore[attr-defined]
-        return NOTHING if found is None else found
+        found: int | str = event.deliveries  # type: ignore[attr-defined]
+        return found
 
     @admin.display(description=_("sent at"), ordering="sent_at")
     def sent(self, event: Event) -> str:
@@ -157,9 +152,7 @@ class EventAdmin(Publishing):
 
     @admin.display(description=_("data"))
     def whole_data(self, event: Event) -> str:
-        pretty = json.dumps(json.loads(event.data), ensure_ascii=False, indent=2)
-        text = pretty if len(pretty) <= MAX_PRETTY_CHARACTERS else event.data
-        return format_html('<pre class="wire">{}</pre>', text)
+        return format_html('<pre class="wire">{}</pre>', pretty(event.data))
 
     @admin.display(description=_("size"))
     def size(self, event: Event) -> str:
@@ -169,8 +162,17 @@ class EventAdmin(Publishing):
         may_publish = self.has_add_permission(request)
         return (*self.list_display, "again") if may_publish else self.list_display
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[EventList]:
-        return EventList
+    def note(self, request: HttpRequest, rows: Sequence[Event]) -> None:
+        """Gives each event its ``deliveries``, as far as the nodes remember them."""
+        answer = ask(feed.Deliveries(tuple(event.number for event in rows)))
+        self.tell_unheard(request, answer)
+        known = answer["deliveries"]
+        for event in rows:
+            event.deliveries = (  # type: ignore[attr-defined]
+                at_least(known[event.number], answer)
+                if event.number in known
+                else NOTHING
+            )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
@@ -178,14 +180,6 @@ class EventAdmin(Publishing):
         if match := EVENT_ID.fullmatch(search_term.strip()):
             return queryset.filter(number=int(match[2])), False
         return super().get_search_results(request, queryset, search_term)
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Event | None:
-        event: Event | None = super().get_object(request, object_id, from_field)
-        if event is not None:
-            note_deliveries([event])
-        return event
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from echo.feed.event import Event as WireEvent
+from echo.feed import Event as WireEvent
 from echo.feed.event import encode_data
 from echo.models import Event
 from echo.protocol import DEFAULT_TOPIC, FeedError, check_topic
@@ -127,8 +127,11 @@ def open_frame(topic: str, wire: str) -> str:
 
 def fields_again(event: Event) -> Fields:
     """The form's fields that publish the same topic and data once more."""
-    value = json.loads(event.data)
+    try:
+        value = json.loads(event.data)
+        text = json.dumps(value, ensure_ascii=False, indent=2)
+    except RecursionError:  # deeper than Python reads, or writes
+        return {"topic": event.topic, "format": "json", "data": event.data}
     if isinstance(value, str) and UNTYPABLE.isdisjoint(value):
         return {"topic": event.topic, "format": "text", "data": value}
-    text = json.dumps(value, ensure_ascii=False, indent=2)
     return {"topic": event.topic, "format": "json", "data": text}

@@ -1,10 +1,8 @@
 """Adding an event is publishing it: the form, what it says while somebody types, the receipt."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from asgiref.sync import async_to_sync
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -20,13 +18,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from echo import feed
 from echo.admin import receipts
+from echo.admin.asking import ask, unheard
 from echo.admin.publishform import PublishForm, fields_again
 from echo.models import Event, Log, Topic
 from echo.protocol import MAX_DATA_BYTES, EventId, FeedError, check_topic
 
 SUGGESTED_TOPICS = 50
-
-ask = async_to_sync(feed.ask)
 
 
 def latest_topics(count: int) -> list[str]:
@@ -46,12 +43,20 @@ def exact_time(moment: datetime) -> str:
     return shown.isoformat(sep=" ", timespec="milliseconds")
 
 
-def readers_text(count: int) -> str:
-    text = ngettext(
-        "%(count)s connection reads this now",
-        "%(count)s connections read this now",
-        count,
-    )
+def readers_text(count: int, *, is_all: bool) -> str:
+    """How many read a topic; the least there are, where not all nodes were heard."""
+    if is_all:
+        text = ngettext(
+            "%(count)s connection reads this now",
+            "%(count)s connections read this now",
+            count,
+        )
+    else:
+        text = ngettext(
+            "At least %(count)s connection reads this now",
+            "At least %(count)s connections read this now",
+            count,
+        )
     return text % {"count": count}
 
 
@@ -117,11 +122,14 @@ class Publishing(admin.ModelAdmin):
     def show_form(self, request: HttpRequest, form: PublishForm) -> HttpResponse:
         """The form, with the topics of late to choose from."""
         topics = latest_topics(SUGGESTED_TOPICS)
-        counts = ask(feed.Readers(tuple(topics)))["readers"]
+        answer = ask(feed.Readers(tuple(topics)))
+        counts, is_all = answer["readers"], not unheard(answer)
         context = {
             "title": _("Publish an event"),
             "form": form,
-            "topics": [(name, readers_text(counts[name])) for name in topics],
+            "topics": [
+                (name, readers_text(counts[name], is_all=is_all)) for name in topics
+            ],
             "max_bytes": MAX_DATA_BYTES,
         }
         return self.page(request, "publish", context)
@@ -160,8 +168,10 @@ class Publishing(admin.ModelAdmin):
             topic = check_topic(request.GET.get("topic", ""))
         except FeedError as error:
             return JsonResponse({"readers": None, "text": str(error)})
-        count = ask(feed.Readers((topic,)))["readers"][topic]
-        return JsonResponse({"readers": count, "text": readers_text(count)})
+        answer = ask(feed.Readers((topic,)))
+        count, gaps = answer["readers"][topic], unheard(answer)
+        text = " · ".join([readers_text(count, is_all=not gaps), *gaps])
+        return JsonResponse({"readers": count, "text": text})
 
     @method_decorator(require_POST)
     def preview(self, request: HttpRequest) -> HttpResponse:
@@ -197,11 +207,3 @@ class Publishing(admin.ModelAdmin):
     def words(self, event: Event) -> dict[str, Any]:
         answer = ask(feed.Receipt(str(event_id(event))))
         return receipts.words(event, answer)
-
-
-def note_deliveries(events: Sequence[Event]) -> None:
-    """Gives each event ``deliveries``, or None where no node remembers them."""
-    numbers = tuple(event.number for event in events)
-    known = ask(feed.Deliveries(numbers))["deliveries"] if numbers else {}
-    for event in events:
-        event.deliveries = known.get(event.number)  # type: ignore[attr-defined]

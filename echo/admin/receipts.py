@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from echo.admin.asking import unheard
 from echo.models import Event
 
 # By then every node has found the event in the log, had it heard nothing of it.
@@ -15,17 +16,26 @@ HEARD_BY_ALL = timedelta(seconds=2)
 
 def words(event: Event, answer: dict[str, Any]) -> dict[str, Any]:
     """A receipt as the page shows it: texts, numbers for a bar, and whether more will come."""
-    is_final = timezone.now() - event.sent_at > HEARD_BY_ALL and not answer["waiting"]
+    state = state_of(event, answer)
     if not answer["is_known"]:
-        found = [unknown_note()] if is_final else []
-        return receipt("unknown" if is_final else "under-way", answer, notes=found)
+        found = [unknown_note()] if state == "unknown" else []
+        return receipt(state, answer, notes=found)
     return receipt(
-        "complete" if is_final else "under-way",
+        state,
         answer,
         delivered=delivered(answer),
         took="–" if answer["seconds"] is None else duration(answer["seconds"]),
         notes=notes(answer),
     )
+
+
+def state_of(event: Event, answer: dict[str, Any]) -> str:
+    """How far it is: "partial" is all that is known while nodes are not heard."""
+    if timezone.now() - event.sent_at <= HEARD_BY_ALL or answer["waiting"]:
+        return "under-way"
+    if unheard(answer):
+        return "partial"
+    return "complete" if answer["is_known"] else "unknown"
 
 
 def receipt(
@@ -41,15 +51,25 @@ def receipt(
         "label": label(state, answer),
         "delivered": delivered,
         "took": took,
-        "notes": [*notes, *silent_notes(answer)],
+        "notes": [*notes, *elsewhere_notes(answer)],
         "value": answer["delivered"],
         "max": max(answer["offered"], 1),
     }
 
 
 def label(state: str, answer: dict[str, Any]) -> str:
-    """The receipt in two or three words."""
-    if state == "unknown":
+    """The receipt in a few words, which claim nothing of nodes that were not heard."""
+    words = outcome(state, answer)
+    if answer.get("alone"):
+        return _("%(outcome)s on this node") % {"outcome": words}
+    if answer["silent"]:
+        return _("%(outcome)s on the nodes that answered") % {"outcome": words}
+    return words
+
+
+def outcome(state: str, answer: dict[str, Any]) -> str:
+    """What came of it, on the nodes that were heard."""
+    if state != "under-way" and not answer["is_known"]:
         return _("not counted")
     if state == "under-way":
         is_behind = answer["waiting"] or not answer["offered"]
@@ -76,35 +96,40 @@ def duration(seconds: float) -> str:
 
 def notes(answer: dict[str, Any]) -> list[str]:
     """What the numbers alone do not say."""
-    waiting = answer["waiting"]
-    if not answer["offered"] and not waiting:
+    catching_up = answer["catching_up"]
+    queued = answer["waiting"] - catching_up
+    if not answer["offered"] and not unheard(answer):
         return [
             _(
                 "Nobody read this topic when the event came. It is kept in the log: "
                 "whoever resumes from before it, or asks for the earliest, gets it."
             )
         ]
-    elsewhere = answer["offered"] - answer["delivered"] - waiting
+    elsewhere = answer["offered"] - answer["delivered"] - answer["waiting"]
+    due = ngettext(
+        "%(count)s has not been handed it yet.",
+        "%(count)s have not been handed it yet.",
+        queued,
+    )
     behind = ngettext(
         "%(count)s is catching up from the log, and will come to it.",
         "%(count)s are catching up from the log, and will come to it.",
-        waiting,
+        catching_up,
     )
     gone = ngettext(
         "%(count)s has got it from the log, or has left.",
         "%(count)s have got it from the log, or have left.",
         max(0, elsewhere),
     )
-    told = ((waiting, behind), (elsewhere, gone))
+    told = ((queued, due), (catching_up, behind), (elsewhere, gone))
     return [text % {"count": count} for count, text in told if count > 0]
 
 
-def silent_notes(answer: dict[str, Any]) -> list[str]:
-    """Names the nodes whose part is missing in the numbers."""
-    if not answer["silent"]:
+def elsewhere_notes(answer: dict[str, Any]) -> list[str]:
+    """Why the numbers are not the whole truth, and that the event itself is not at stake."""
+    if not (gaps := unheard(answer)):
         return []
-    text = _("Did not answer in time, so not counted: %(nodes)s")
-    return [text % {"nodes": ", ".join(answer["silent"])}]
+    return [*gaps, _("The event is in the log, where every node finds it.")]
 
 
 def unknown_note() -> str:

@@ -4,39 +4,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from echo import feed
-from echo.admin.publishing import ask, exact_time
+from echo.admin.asking import ask, at_least
+from echo.admin.noted import NotedAdmin
+from echo.admin.publishing import exact_time
 from echo.feed import log
 from echo.models import Event, Topic
 
 
-def note_life(topics: Sequence[Topic]) -> None:
-    """Gives each topic ``readers``, as of now, and its ``last_event`` if that is kept."""
-    names = tuple(topic.name for topic in topics)
-    counts = ask(feed.Readers(names))["readers"] if names else {}
-    events = Event.objects.defer("data").in_bulk([t.last_number for t in topics])
-    for topic in topics:
-        topic.readers = counts[topic.name]  # type: ignore[attr-defined]
-        topic.last_event = events.get(topic.last_number)  # type: ignore[attr-defined]
-
-
-class TopicList(ChangeList):
-    """A page of topics, with who reads them: the nodes are asked once."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.result_list: Any = list(self.result_list)
-        note_life(self.result_list)
-
-
 @admin.register(Topic)
-class TopicAdmin(admin.ModelAdmin):
+class TopicAdmin(NotedAdmin):
     """Topics come with their first event; how long they keep events may be changed."""
 
     list_display = (
@@ -64,14 +46,14 @@ class TopicAdmin(admin.ModelAdmin):
         css = {"all": ["echo/admin/publish.css"]}
 
     @admin.display(description=_("readers"))
-    def readers(self, topic: Topic) -> int:
-        found: int = topic.readers  # type: ignore[attr-defined]
+    def readers(self, topic: Topic) -> int | str:
+        found: int | str = topic.readers  # type: ignore[attr-defined]
         return found
 
     @admin.display(description=_("last event"), ordering="last_number")
     def last_event(self, topic: Topic) -> str:
-        """Its number, which leads to it while it is kept."""
-        if topic.last_event is None:  # type: ignore[attr-defined]
+        """Its number, which leads those who may see it there while it is kept."""
+        if not topic.leads_to_event:  # type: ignore[attr-defined]
             return str(topic.last_number)
         url = reverse("admin:echo_event_change", args=[topic.last_number])
         return format_html('<a href="{}">{}</a>', url, topic.last_number)
@@ -105,16 +87,17 @@ class TopicAdmin(admin.ModelAdmin):
         allowed = [name for name in links if request.user.has_perm(links[name])]
         return (*self.list_display, *allowed)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[TopicList]:
-        return TopicList
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Topic | None:
-        topic: Topic | None = super().get_object(request, object_id, from_field)
-        if topic is not None and request.method != "POST":
-            note_life([topic])
-        return topic
+    def note(self, request: HttpRequest, rows: Sequence[Topic]) -> None:
+        """Gives each topic ``readers``, as of now, and its ``last_event`` if that is kept."""
+        answer = ask(feed.Readers(tuple(topic.name for topic in rows)))
+        self.tell_unheard(request, answer)
+        events = Event.objects.defer("data").in_bulk([t.last_number for t in rows])
+        may_view = request.user.has_perm("echo.view_event")
+        for topic in rows:
+            event = events.get(topic.last_number)
+            topic.readers = at_least(answer["readers"][topic.name], answer)  # type: ignore[attr-defined]
+            topic.last_event = event  # type: ignore[attr-defined]
+            topic.leads_to_event = event is not None and may_view  # type: ignore[attr-defined]
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

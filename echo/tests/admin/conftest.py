@@ -1,6 +1,7 @@
 """The relay that the admin asks when a test's own client visits it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -15,3 +16,17 @@ async def relay(transactional_db: None) -> AsyncIterator[Relay]:
     for subscription in list(relay.subscriptions.values()):
         subscription.close()
     await relay.stop()
+
+
+@pytest.fixture
+def mishear(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Gives all further answers a gap: ``mishear(silent=["b"])``; none: ``mishear()``."""
+    ask = relay.nodes.ask
+
+    def mishear(**gap: Any) -> None:
+        async def ask_some(question: Any) -> dict[str, Any]:
+            return await ask(question) | gap
+
+        monkeypatch.setattr(relay.nodes, "ask", ask_some)
+
+    return mishear

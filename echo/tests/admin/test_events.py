@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -28,6 +29,21 @@ URL = "/admin/echo/event/"
 ADD = f"{URL}add/"
 VIEW, PUBLISH = "view_event", "add_event"
 SCRIPT = "<script>alert(1)</script>"
+Fields = dict[str, Any]
+Mishear = Callable[..., None]
+# What may be missing in an answer, where it holds nevertheless, and the words for it.
+GAPS: list[tuple[Fields, str, str]] = [
+    (
+        {"silent": ["b", "c"]},
+        "on the nodes that answered",
+        "Did not answer in time, so not counted: b, c",
+    ),
+    (
+        {"alone": True},
+        "on this node",
+        "The channel layer is down: only this node's connections are known.",
+    ),
+]
 PROBLEM = re.compile(r'<p class="help problem" id="(\w+)"[^>]*>(.*?)</p>')
 FIELDS = re.compile(r'name="(topic|key)" value="([^"]*)"')
 TEXTAREA = re.compile(r"<textarea[^>]*>\r?\n(.*?)</textarea>", re.DOTALL)
@@ -260,7 +276,28 @@ async def test_the_readers_of_what_is_typed_are_counted(
         assert answer["text"].startswith(f"{count} connection")
 
 
-@pytest.mark.parametrize("query", ["", "?topic=", "?topic=a..b", "?topic=*"])
+@pytest.mark.parametrize(("gap", "where", "why"), GAPS)
+async def test_readers_are_at_least_those_of_the_nodes_that_were_heard(
+    async_client: AsyncClient,
+    relay: Relay,
+    mishear: Mishear,
+    gap: Fields,
+    where: str,
+    why: str,
+) -> None:
+    await sign_in(async_client, PUBLISH)
+    await apublish("news", 1)
+    await subscribe(relay, "news")
+    mishear(**gap)
+    answer = json.loads(await get(async_client, f"{URL}readers/?topic=news"))
+    assert answer["text"] == f"At least 1 connection reads this now · {why}"
+    suggested = '<option value="news">At least 1 connection reads this now<'
+    assert suggested in await get(async_client, ADD)
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?topic=", "?topic=a..b", "?topic=*", "?topic=%00"]
+)
 async def test_what_is_no_topic_is_told_what_one_is(
     async_client: AsyncClient, relay: Relay, query: str
 ) -> None:
@@ -332,7 +369,21 @@ async def test_an_event_is_published_again_as_it_was(
     assert (second.topic, second.data) == (first.topic, first.data)
 
 
-@pytest.mark.parametrize("again", ["7", "x", "9" * 40, SCRIPT])
+async def test_what_is_nested_too_deep_for_python_is_shown_as_it_is(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW, PUBLISH)
+    await apublish("news", 1)
+    deep = f"{'[' * 5000}{']' * 5000}"
+    await Event.objects.aupdate(data=deep)
+    assert f'<pre class="wire">{deep}</pre>' in await get(
+        async_client, f"{URL}1/change/"
+    )
+    filled = filled_in(await get(async_client, f"{ADD}?again=1"))
+    assert (filled["format"], filled["data"]) == ("json", deep)
+
+
+@pytest.mark.parametrize("again", ["7", "x", "9" * 40, SCRIPT, "%00"])
 async def test_an_event_that_is_gone_cannot_be_published_again(
     async_client: AsyncClient, relay: Relay, again: str
 ) -> None:
@@ -367,7 +418,7 @@ async def test_a_receipt_counts_who_has_been_handed_the_event(
     before = await receipt(async_client, event)
     assert before["state"] == "under-way"
     assert before["delivered"] == "1 of 2 connections on 1 node"
-    assert before["notes"] == ["1 is catching up from the log, and will come to it."]
+    assert before["notes"] == ["1 has not been handed it yet."]
     assert re.fullmatch(r"[\d.]+ ms", before["took"])
     await hand_over(slow)
     after = await receipt(async_client, event)
@@ -431,19 +482,67 @@ async def test_a_receipt_says_when_nobody_counts_any_more(
     assert told["notes"][0].startswith("No node counts this event's deliveries")
 
 
-async def test_a_receipt_names_the_nodes_that_are_silent(
+async def test_a_receipt_tells_who_catches_up_from_the_log_from_who_is_due(
     async_client: AsyncClient, relay: Relay
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
     event = await publish(async_client)
-    answer = {"is_known": True, "offered": 1, "delivered": 1, "waiting": 0}
-    heard = {"seconds": 1.25, "nodes": ["a", "b"], "silent": ["c", "d"]}
-    told = receipts.words(event, answer | heard)
+    counts = {"offered": 9, "delivered": 3, "waiting": 5, "catching_up": 2}
+    rest = {"is_known": True, "seconds": 1.25, "nodes": ["a", "b"]}
+    told = receipts.words(event, counts | rest | {"silent": [], "alone": False})
     assert (told["delivered"], told["took"]) == (
-        "1 of 1 connection on 2 nodes",
+        "3 of 9 connections on 2 nodes",
         "1.25 s",
     )
-    assert told["notes"] == ["Did not answer in time, so not counted: c, d"]
+    assert told["notes"] == [
+        "3 have not been handed it yet.",
+        "2 are catching up from the log, and will come to it.",
+        "1 has got it from the log, or has left.",
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+@pytest.mark.parametrize(("gap", "where", "why"), GAPS)
+async def test_a_receipt_claims_nothing_of_nodes_that_were_not_heard(
+    async_client: AsyncClient,
+    relay: Relay,
+    monkeypatch: pytest.MonkeyPatch,
+    mishear: Mishear,
+    gap: Fields,
+    where: str,
+    why: str,
+    count: int,
+) -> None:
+    await sign_in(async_client, VIEW, PUBLISH)
+    readers = [await subscribe(relay, "news") for _ in range(count)]
+    event = await publish(async_client)
+    await until(lambda: relay.head.number == event.number)
+    await hand_over(*readers)
+    monkeypatch.setattr(receipts, "HEARD_BY_ALL", timedelta(0))
+    mishear(**gap)
+    told = await receipt(async_client, event)
+    outcome = "delivered" if count else "published, no reader"
+    assert (told["state"], told["label"]) == ("partial", f"{outcome} {where}")
+    assert told["notes"] == [why, "The event is in the log, where every node finds it."]
+    mishear()
+    assert (await receipt(async_client, event))["state"] == "complete"
+
+
+async def test_a_receipt_that_no_node_has_is_not_given_up_while_one_is_silent(
+    async_client: AsyncClient,
+    relay: Relay,
+    monkeypatch: pytest.MonkeyPatch,
+    mishear: Mishear,
+) -> None:
+    await sign_in(async_client, VIEW, PUBLISH)
+    event = await publish(async_client)
+    relay.tallies.clear()
+    monkeypatch.setattr(receipts, "HEARD_BY_ALL", timedelta(0))
+    mishear(silent=["b"])
+    told = await receipt(async_client, event)
+    assert told["state"] == "partial"
+    assert told["label"] == "not counted on the nodes that answered"
+    assert "No node counts" not in " ".join(told["notes"])
 
 
 async def test_the_receipts_page_tells_the_event_and_leads_on(
@@ -484,6 +583,42 @@ async def test_the_list_tells_deliveries_while_they_are_remembered(
     relay.tallies.offered.popitem(last=False)
     page = await get(async_client, URL)
     assert re.findall(r'class="field-deliveries">([^<]*)<', page) == ["3", "–"]
+
+
+@pytest.mark.parametrize(("gap", "where", "why"), GAPS)
+@pytest.mark.parametrize("path", ["", "1/change/"])
+async def test_deliveries_are_at_least_those_of_the_nodes_that_were_heard(
+    async_client: AsyncClient,
+    relay: Relay,
+    mishear: Mishear,
+    path: str,
+    gap: Fields,
+    where: str,
+    why: str,
+) -> None:
+    await sign_in(async_client, VIEW)
+    reader = await subscribe(relay, "news")
+    await apublish("news", 1)
+    await until(lambda: not reader.is_idle)
+    assert "≥" not in await get(async_client, URL + path)
+    mishear(**gap)
+    page = unescape(await get(async_client, URL + path))
+    assert ">≥ 1<" in page
+    assert f'<li class="warning">{why}</li>' in page
+
+
+@pytest.mark.parametrize(
+    "query", ["topic", "source__exact", "author", "topic__exact", "data__contains"]
+)
+async def test_a_nul_is_never_looked_for(
+    async_client: AsyncClient, relay: Relay, query: str
+) -> None:
+    await sign_in(async_client, VIEW)
+    await apublish("news", 1)
+    response = await async_client.get(f"{URL}?{query}=a%00b")
+    assert (response.status_code, response["Location"]) == (302, f"{URL}?e=1")
+    page = await get(async_client, response["Location"])
+    assert "Null characters are not allowed." in page
 
 
 async def test_an_event_is_found_by_its_id(

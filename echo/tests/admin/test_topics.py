@@ -1,6 +1,7 @@
 """Topics in the admin: who reads them, what came last, how long they keep it."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -46,7 +47,7 @@ async def test_topics_are_listed_with_who_reads_them_now(
 async def test_the_last_event_is_led_to_while_it_is_kept(
     async_client: AsyncClient, relay: Relay
 ) -> None:
-    await sign_in(async_client, VIEW)
+    await sign_in(async_client, VIEW, "view_event")
     await apublish("gone", 1)
     await apublish("kept", 2)
     await Event.objects.filter(topic="gone").adelete()
@@ -56,6 +57,40 @@ async def test_the_last_event_is_led_to_while_it_is_kept(
     assert column(page, "last_sent_at")[0] == "–"
     assert re.fullmatch(r"[\d-]{10} [\d:]{8}\.\d{3}", column(page, "last_sent_at")[1])
     assert "None" not in await get(async_client, "gone/change/")
+
+
+async def test_the_last_event_leads_nowhere_for_those_who_may_not_see_it(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW)
+    await apublish("news", 1)
+    for path in ("", "news/change/"):
+        assert "/admin/echo/event/" not in await get(async_client, path)
+
+
+async def test_readers_are_at_least_those_of_the_nodes_that_were_heard(
+    async_client: AsyncClient, relay: Relay, mishear: Callable[..., None]
+) -> None:
+    await sign_in(async_client, VIEW)
+    await apublish("news", 1)
+    await subscribe(relay, "news")
+    mishear(silent=["b"])
+    page = await get(async_client)
+    assert column(page, "readers") == ["≥ 1"]
+    assert "Did not answer in time, so not counted: b" in page
+    assert ">≥ 1<" in await get(async_client, "news/change/")
+
+
+async def test_a_nul_is_never_looked_for(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, VIEW)
+    await apublish("news", 1)
+    response = await async_client.get(f"{URL}?name=%00")
+    assert response["Location"] == f"{URL}?e=1"
+    for path in ("%00/change/", "%00/history/"):
+        response = await async_client.get(URL + path)
+        assert (response.status_code, response["Location"]) == (302, "/admin/")
 
 
 async def test_retention_is_told_whether_it_is_the_topics_or_the_sites(
@@ -117,7 +152,10 @@ async def test_a_mistake_in_retention_is_shown_with_the_topic(
         f"{URL}news/change/", {"retention_seconds": "-1", "retention_events": ""}
     )
     assert response.status_code == 200
-    assert "greater than or equal to 0" in response.content.decode()
+    page = response.content.decode()
+    assert "greater than or equal to 0" in page
+    (readers,) = re.findall(r'field-readers.*?class="readonly">(.*?)<', page, re.DOTALL)
+    assert readers == "0"
     assert (await Topic.objects.aget()).retention_seconds is None
 
 

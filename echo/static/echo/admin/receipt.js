@@ -1,4 +1,4 @@
-/** The receipt of an event: looks again, ever more seldom, until everybody has got it. */
+/** The receipt of an event: looks again, ever more seldom, until all of it is known. */
 
 import { readTexts } from "../texts.js";
 import { pause, WATCH_MS } from "./pace.js";
@@ -6,6 +6,7 @@ import { pause, WATCH_MS } from "./pace.js";
 const receipt = document.querySelector("#receipt");
 const contact = document.querySelector("#contact");
 const text = readTexts(document.querySelector("#texts"));
+const open = new Set(["under-way", "partial"]);
 const words = { label: "#state", delivered: "#delivered", took: "#took" };
 
 function show(answer) {
@@ -49,7 +50,7 @@ async function look() {
 
 async function watch() {
   const begun = performance.now();
-  while (receipt.dataset.state === "under-way") {
+  while (open.has(receipt.dataset.state)) {
     const watched = performance.now() - begun;
     if (watched > WATCH_MS) return tell(text("stopped"));
     await new Promise((resolve) => setTimeout(resolve, pause(watched)));
