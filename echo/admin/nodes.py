@@ -11,6 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from echo import feed
@@ -22,6 +24,10 @@ from echo.protocol import EventId
 WINDOW_SECONDS = 600
 # A node tells how far it is once a second: so old, and a little more, its word may be.
 PULSE_SECONDS = 2
+# Clocks that differ by more make receipts and delays wrong: they compare two nodes' times.
+CLOCK_SECONDS = 0.5
+# The breakdown has a narrow column.
+SHORT_TRANSPORTS = TRANSPORTS | {"sse": "SSE"}
 
 # The charts: each with its name, the unit, and its lines' figures and names.
 CHARTS = (
@@ -106,6 +112,7 @@ def table(site: dict[str, Any]) -> dict[str, Any]:
         "nodes": [row(node, site["log"], unheard) for node in nodes],
         "connections": sum(node["connections"] for node in nodes),
         "others_are_unheard": own["channel_layer"] == "down",
+        "clocks_differ": any(clock(node["clock_ahead_seconds"]) for node in nodes),
     }
 
 
@@ -115,11 +122,23 @@ def row(node: dict[str, Any], log: str | None, unheard: float) -> dict[str, Any]
     return node | {
         "started_at": datetime.fromtimestamp(node["started_at"], UTC),
         "transports": {
-            TRANSPORTS.get(name, name): count
+            SHORT_TRANSPORTS.get(name, name): count
             for name, count in sorted(node["transports"].items())
         },
         "behind": left if left is None or left > unheard else 0,
+        "clock": clock(node["clock_ahead_seconds"]),
     }
+
+
+def clock(ahead_seconds: float) -> str:
+    """A node's clock against this one's, in words; empty while the two agree."""
+    if abs(ahead_seconds) <= CLOCK_SECONDS:
+        return ""
+    if ahead_seconds > 0:
+        text = gettext("clock %(seconds)s s ahead")
+    else:
+        text = gettext("clock %(seconds)s s behind")
+    return text % {"seconds": number_format(abs(ahead_seconds), 1, force_grouping=True)}
 
 
 def behind(head: str, log: str | None) -> int | None:

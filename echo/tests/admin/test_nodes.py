@@ -27,6 +27,7 @@ URL = "/admin/echo/node/"
 FRAGMENT = {"X-Fragment": "1"}
 IMPORT = re.compile(r"""\bfrom\s*["'](\.[^"']+)""")
 HASHED = re.compile(r"\.[0-9a-f]{12}\.js$")
+ROW = re.compile(r'<tr data-id="([^"]+)">(.*?)</tr>')
 START = re.compile(r'<script id="start" type="application/json">(.*?)</script>')
 
 
@@ -44,7 +45,11 @@ async def table(client: AsyncClient) -> str:
 
 def told(relay: Relay, **fields: Any) -> dict[str, Any]:
     """What another node tells of itself."""
-    heard = {"node": "other", "heard_at": relay.loop.time()}
+    heard = {
+        "node": "other",
+        "heard_at": relay.loop.time(),
+        "clock_ahead_seconds": 0.0,
+    }
     return relay.stats.describe() | heard | fields
 
 
@@ -179,6 +184,35 @@ async def test_that_other_nodes_cannot_be_heard_is_said(
     assert "cannot be heard" not in await table(async_client)
     relay.nodes.carries, relay.nodes.up = True, False
     assert "cannot be heard" in await table(async_client)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.6, "clock 0.6 s ahead"),
+        (-0.6, "clock 0.6 s behind"),
+        (-7200.04, "clock 7,200.0 s behind"),
+    ],
+)
+async def test_a_clock_that_differs_is_told_beside_its_node(
+    async_client: AsyncClient, relay: Relay, seconds: float, words: str
+) -> None:
+    await sign_in(async_client, "view_node")
+    relay.nodes.known["other"] = told(relay, clock_ahead_seconds=seconds)
+    text = await table(async_client)
+    rows = dict(ROW.findall(text))
+    assert f'data-state="behind">{words}<' in rows["other"]
+    assert "clock" not in rows[relay.node]
+    assert "clocks differ" in text
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, -0.5])
+async def test_clocks_that_hardly_differ_are_not_told_of(
+    async_client: AsyncClient, relay: Relay, seconds: float
+) -> None:
+    await sign_in(async_client, "view_node")
+    relay.nodes.known["other"] = told(relay, clock_ahead_seconds=seconds)
+    assert "clock" not in await table(async_client)
 
 
 @pytest.mark.parametrize("field", ["node", "host", "server", "python", "channel_layer"])

@@ -21,13 +21,16 @@ URL = "/admin/echo/node/"
 OPEN = "main[data-state=open]"
 SECONDS_OF_QUIET = 2.5
 PATIENCE_MS = 15_000
-# Prints the session of somebody who may see the nodes, and a token to publish with.
+# Longer than a hidden page goes on watching.
+LONG_MS = 601_000
+# Prints the session of somebody who may see the nodes and end connections, and a token to publish with.
 SIGN_IN = """
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from echo.models import Token
 user = User.objects.create_user("watcher", is_staff=True)
-user.user_permissions.add(Permission.objects.get(codename="view_node"))
+may = ["view_node", "view_connection", "end_connection"]
+user.user_permissions.set(Permission.objects.filter(codename__in=may))
 client = Client()
 client.force_login(user)
 token = Token(name="watcher")
@@ -211,6 +214,48 @@ async def nothing_is_published(operator: Operator) -> bool:
         if number != previous + 1:
             return False
     return True
+
+
+# As a browser does when its user looks at another tab; the feed's state after that.
+HIDE = """isHidden => {
+  Object.defineProperty(document, "hidden", { value: isHidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+  return document.querySelector("main").dataset.state;
+}"""
+
+
+async def test_who_is_disconnected_stays_away_however_tabs_are_changed(
+    context: BrowserContext, page: Page, operator: Operator
+) -> None:
+    await page.clock.install()
+    await operator.watch(page)
+    await page.wait_for_selector(OPEN)
+    other = await context.new_page()
+    await other.goto(f"{operator.site.url}/admin/echo/connection/?topic=staff.stats")
+    await other.check("#action-toggle")
+    await other.select_option("select[name=action]", "disconnect")
+    await other.get_by_role("button", name="Go").click()
+    await other.get_by_role("button", name="Yes, I’m sure").click()
+    await expect(page.locator("#feed-problem")).to_contain_text("4503")
+    assert await page.evaluate(HIDE, True) == "closed"
+    assert await page.evaluate(HIDE, False) == "closed"
+    await page.evaluate(HIDE, True)
+    await page.clock.fast_forward(LONG_MS)
+    assert await page.evaluate(HIDE, False) == "closed"
+    await expect(page.locator("#feed-problem")).to_contain_text("4503")
+
+
+async def test_a_page_that_was_long_hidden_watches_again_when_it_is_seen(
+    page: Page, operator: Operator
+) -> None:
+    await page.clock.install()
+    await operator.watch(page)
+    await page.wait_for_selector(OPEN)
+    assert await page.evaluate(HIDE, True) == "open"
+    await page.clock.fast_forward(LONG_MS)
+    await page.wait_for_selector("main[data-state=closed]")
+    assert await page.evaluate(HIDE, False) == "connecting"
+    await page.wait_for_selector(OPEN)
 
 
 # --- the page --------------------------------------------------------------------------

@@ -25,6 +25,7 @@ const graph = new Graph($("#graph"), { now: start.now, timeZone: start.time_zone
 const feed = new Feed({ topics: [start.topic], since: start.since });
 let heardAt = performance.now();
 let leaving;
+let isLeft = true;
 
 feed.addEventListener("event", ({ detail }) => {
   heardAt = performance.now();
@@ -39,11 +40,23 @@ feed.addEventListener("state", ({ detail }) => {
   $("#feed-problem").textContent = told;
 });
 
-/** Nobody watches a page that has been hidden for as long as the graph is wide. */
+/** Comes back to what the page itself has left, never to what the server has ended. */
 function watchOrLeave() {
   clearTimeout(leaving);
-  if (document.hidden) leaving = setTimeout(() => feed.close(), WINDOW_SECONDS * 1000);
-  else feed.open();
+  if (document.hidden) leaving = setTimeout(leave, WINDOW_SECONDS * 1000);
+  else if (isLeft) watch();
+}
+
+function watch() {
+  isLeft = false;
+  feed.open();
+}
+
+/** Nobody watches a page that has been hidden for as long as the graph is wide. */
+function leave() {
+  if (feed.isOver) return;
+  isLeft = true;
+  feed.close();
 }
 
 // --- the table --------------------------------------------------------------------------
