@@ -9,6 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from echo.tests.live import LiveSite
+from echo.tests.survival.backends import Redis
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -23,6 +24,7 @@ client = Client()
 client.force_login(user)
 print(client.cookies["sessionid"].value)
 """
+DOWN = "The channel layer is down: only this node's connections are known."
 topics = (f"publish.t{number}" for number in count())
 
 
@@ -142,3 +144,34 @@ async def test_pages_fit_a_phone(form: Page, path: str) -> None:
     await form.goto(URL + path)
     width = await form.evaluate("document.documentElement.scrollWidth")
     assert width == 390
+
+
+# --- without the channel layer -----------------------------------------------------------
+
+
+async def test_a_receipt_is_of_one_node_until_the_channel_layer_is_back(
+    browser: Browser, first: LiveSite, redis: Redis, topic: str
+) -> None:
+    session = first.manage("shell", "-v0", "-c", SIGN_IN).strip()
+    context = await browser.new_context(base_url=first.url)
+    cookie = {"name": "sessionid", "value": session, "url": first.url}
+    await context.add_cookies([cookie])  # type: ignore[list-item]
+    reader, form = await context.new_page(), await context.new_page()
+    await reader.goto(f"/live/?topic={topic}")
+    await reader.wait_for_selector("main[data-state=open]")
+    await form.goto(f"{URL}add/?topic={topic}")
+    await expect(form.locator("#readers")).to_have_text("1 connection reads this now")
+    redis.stop()
+    await expect(form.locator("#readers")).to_have_text(
+        f"At least 1 connection reads this now · {DOWN}", timeout=20_000
+    )
+    await publish(form, "while it is down")
+    await expect_events(reader, '"while it is down"')
+    state = form.locator("#state")
+    await form.wait_for_selector("#receipt[data-state=partial]")
+    await expect(state).to_have_text("delivered on this node")
+    await expect(form.locator("#notes")).to_contain_text(DOWN)
+    redis.start()
+    await form.wait_for_selector("#receipt[data-state=complete]")
+    await expect(state).to_have_text("delivered")
+    await context.close()

@@ -1,0 +1,139 @@
+"""An operator's whole story: publish, see it arrive, find the reader, send it away, account for it."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from itertools import count
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from echo.tests.live import LiveSite
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+MAKE_OPERATOR = """
+from django.contrib.auth.models import Permission, User
+name = "{name}"
+user = User.objects.create_user(name, password="operate-operate", is_staff=True)
+names = ["view_event", "add_event", "view_connection", "end_connection"]
+user.user_permissions.set(Permission.objects.filter(codename__in=names))
+"""
+TEXT = '{"hall": "B", "doors": [1, 2]}'
+REASON = "the hall is closing"
+tellings = count()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visitor(browser: Browser, site: LiveSite) -> AsyncIterator[Page]:
+    """A tab of somebody else, in a browser of their own."""
+    context = await browser.new_context(base_url=site.url)
+    yield await context.new_page()
+    await context.close()
+
+
+async def sign_in(page: Page, site: LiveSite, name: str) -> None:
+    """Signs in a new operator by the admin's own form."""
+    code = MAKE_OPERATOR.format(name=name)
+    await asyncio.to_thread(site.manage, "shell", "-v0", "-c", code)
+    await page.goto("/admin/")
+    await page.fill("#id_username", name)
+    await page.fill("#id_password", "operate-operate")
+    await page.get_by_role("button", name="Log in").click()
+    await page.wait_for_url("**/admin/")
+
+
+async def publish(operator: Page, topic: str, data: str) -> None:
+    """Publishes JSON in the form, to which the page before must have led."""
+    await operator.fill("#id_topic", topic)
+    await operator.check("input[value=json]")
+    await operator.fill("#id_data", data)
+    await operator.get_by_role("button", name="Publish").click()
+    await operator.wait_for_selector("#receipt")
+
+
+async def expect_receipt(operator: Page, state: str, delivered: str) -> None:
+    """Waits until the receipt says that this is final."""
+    receipt = operator.locator("#receipt")
+    await expect(receipt).to_have_attribute("data-state", "complete")
+    await expect(receipt.locator("#state")).to_have_text(state)
+    await expect(receipt.locator("#delivered")).to_have_text(delivered)
+
+
+async def tell(operator: Page, reader: Page, site: LiveSite, nodes: str) -> None:
+    """The story. ``nodes`` is how many there are, in the receipt's words."""
+    name = f"narrator{next(tellings)}"
+    topic = f"story.{name}"
+    payloads = reader.locator("#output [data-direction=received] .payload")
+    await reader.goto(f"/live/?topic={topic}")
+    await reader.wait_for_selector("main[data-state=open]")
+    await reader.evaluate("window.isTheSame = true")
+    await sign_in(operator, site, name)
+
+    await operator.get_by_role("link", name="Events", exact=True).click()
+    await operator.get_by_role("link", name="Publish an event").click()
+    await publish(operator, topic, TEXT)
+    await expect(payloads).to_have_text(['{"hall":"B","doors":[1,2]}'])
+    await expect_receipt(operator, "delivered", f"1 of 1 connection {nodes}")
+
+    await operator.get_by_role("link", name="Live connections that read it").click()
+    rows = operator.locator("tr[data-id]")
+    await expect(rows).to_have_count(1)
+    await expect(rows.locator(".field-topics")).to_have_text(topic)
+    connection = str(await rows.get_attribute("data-id"))
+    await rows.locator(".action-select").check()
+    await operator.select_option("select[name=action]", "disconnect")
+    await operator.get_by_role("button", name="Go").click()
+    await operator.fill("#id_reason", REASON)
+    await operator.get_by_role("button", name="Yes, I’m sure").click()
+    await expect(operator.locator(".messagelist")).to_contain_text(
+        "1 connection disconnected"
+    )
+    await expect(reader.locator("#account")).to_contain_text(
+        f"Disconnected by an operator: {REASON}. This page stays away"
+    )
+    await expect(rows).to_have_count(0)
+
+    await operator.goto(f"/admin/echo/event/add/?topic={topic}")
+    await expect(operator.locator("#readers")).to_have_text(
+        "0 connections read this now"
+    )
+    await publish(operator, topic, '"nobody hears this"')
+    await expect_receipt(
+        operator, "published, no reader", f"0 of 0 connections {nodes}"
+    )
+    await expect(operator.locator("#notes")).to_contain_text("Nobody read this topic")
+    await expect(reader.locator("main")).to_have_attribute("data-state", "closed")
+    await expect(payloads).to_have_count(1)
+    assert await reader.evaluate("window.isTheSame")
+
+    await operator.goto("/admin/")
+    actions = operator.locator("#recent-actions-module li")
+    await expect(actions).to_have_text(
+        [
+            re.compile(rf"{topic} 2\s+Event"),
+            re.compile(rf"{connection}\s+Live connection"),
+            re.compile(rf"{topic} 1\s+Event"),
+        ]
+    )
+    await actions.get_by_role("link", name=f"{topic} 1").click()
+    await operator.get_by_role("link", name="History").click()
+    await expect(operator.locator("#change-history tbody")).to_contain_text(name)
+
+
+async def test_an_operator_follows_an_event_to_its_reader_and_sends_it_away(
+    page: Page, visitor: Page, site: LiveSite
+) -> None:
+    await tell(page, visitor, site, "on 1 node")
+
+
+async def test_an_operator_on_one_node_sends_away_a_reader_on_another(
+    browser: Browser, first: LiveSite, second: LiveSite
+) -> None:
+    here = await browser.new_context(base_url=first.url)
+    there = await browser.new_context(base_url=second.url)
+    operator, reader = await here.new_page(), await there.new_page()
+    await tell(operator, reader, first, "on 2 nodes")
+    await here.close()
+    await there.close()
