@@ -191,6 +191,7 @@ def post(port: int, token: str) -> Publish:
         connection.request("POST", "/feed/publish", json.dumps(events), headers)
         answer = connection.getresponse()
         body = answer.read()
+        connection.close()  # the server would, should the next batch be a while away
         if answer.status != 201:
             raise RuntimeError(f"expected 201, got {answer.status} {body!r}")
 
