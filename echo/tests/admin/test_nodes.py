@@ -134,6 +134,16 @@ async def test_connections_are_told_by_transport(
     assert "1 node, 2 connections" in text
 
 
+async def test_transports_have_short_names_in_their_narrow_column(
+    async_client: AsyncClient, relay: Relay
+) -> None:
+    await sign_in(async_client, "view_node")
+    transports = {"websocket": 3, "sse": 12, "longpoll": 1, "shortpoll": 2}
+    relay.nodes.known["other"] = told(relay, transports=transports)
+    named = re.findall(r'"more">([\w ]+)&nbsp;\d+<', await table(async_client))
+    assert named == ["Long poll", "Short poll", "SSE", "WebSocket"]
+
+
 async def test_a_node_leads_to_its_connections_who_may_see_them(
     async_client: AsyncClient, relay: Relay
 ) -> None:

@@ -278,6 +278,36 @@ async def test_the_page_never_scrolls_sideways(
     await expect(charts).to_have_count(4)
 
 
+# How many pixels of the table are out of sight when a busy site's figures are in it.
+CUT = """() => {
+  const say = (selector, text) => {
+    document.querySelector(`#nodes ${selector}`).textContent = text;
+  };
+  say(".wire", "k3Zp9w1q-1234567");
+  say("[data-label=Connections] div", "21,402");
+  for (const text of ["Long poll 402", "SSE 10,000", "WebSocket 11,000"]) {
+    const more = document.createElement("span");
+    more.className = "more";
+    more.textContent = text;
+    document.querySelector("#nodes [data-label=Connections] div").append(more);
+  }
+  say("[data-label='Events/s'] div", "1,234.5");
+  say("[data-label='Deliveries/s'] div", "123,456.7");
+  say("[data-label=Memory] div", "1023.9 MB");
+  const { scrollWidth, clientWidth } = document.querySelector("#nodes");
+  return scrollWidth - clientWidth;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1024, 1280])
+async def test_no_column_of_a_busy_sites_table_is_cut(
+    page: Page, operator: Operator, width: int
+) -> None:
+    await page.set_viewport_size({"width": width, "height": 844})
+    await operator.watch(page)
+    assert await page.evaluate(CUT) == 0
+
+
 async def test_the_graph_takes_the_width_that_there_is(
     page: Page, operator: Operator
 ) -> None:
