@@ -65,9 +65,8 @@ class Nodes:
         channel = await self.layer.new_channel("feed")
         try:
             await self.layer.group_add(GROUP, channel)
-            await (
-                self.send_pulse()
-            )  # which those answer who have not heard of this node
+            # Those who have not heard of this node answer with a pulse of their own.
+            await self.send_pulse()
             self.acquainted_at = self.relay.loop.time() + ACQUAINTANCE_SECONDS
             while True:
                 self.hear(await self.layer.receive(channel))
@@ -104,9 +103,7 @@ class Nodes:
                     answers[message["node"]] = message["answer"]
                     self.answered.set()
             case unknown:  # of a newer version, while nodes are exchanged one by one
-                logger.debug(
-                    "the channel layer brought %r, which is not known", unknown
-                )
+                logger.debug("the channel layer brought an unknown %r", unknown)
 
     def hear_pulse(self, message: dict[str, Any]) -> None:
         """Another node lives, or this one's own pulse has come back."""
