@@ -219,8 +219,8 @@ class ConnectionAdmin(admin.ModelAdmin):
                 (one.id.rpartition("-")[2], topic)
                 for one, topic in zip(published, topics, strict=True)
             ]
-            for number, topic in sent:
-                event = Event(pk=int(number), topic=topic)
+            for event_number, topic in sent:
+                event = Event(pk=int(event_number), topic=topic)
                 self.log_addition(request, event, f"test event, for {selection}")
             for identity in selection.ids:
                 text = f"sent a test event: {', '.join(topics)}"

@@ -15,10 +15,14 @@ relays: WeakKeyDictionary[asyncio.AbstractEventLoop, "Relay"] = WeakKeyDictionar
 registry = threading.Lock()
 
 
+def present() -> list[tuple[asyncio.AbstractEventLoop, "Relay"]]:
+    """The relays whose event loop has not been closed."""
+    with registry:
+        return [pair for pair in relays.items() if not pair[0].is_closed()]
+
+
 def take_everywhere(events: list[Event], committed_at: float) -> None:
     """Hands events that this process has committed to its own relays, from any thread."""
-    with registry:
-        present = list(relays.items())
-    for loop, relay in present:
-        with contextlib.suppress(RuntimeError):  # the loop has been closed
+    for loop, relay in present():
+        with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
             loop.call_soon_threadsafe(relay.take, events, committed_at)

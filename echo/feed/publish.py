@@ -150,7 +150,7 @@ class Doorbell:
                 await layer.group_send(nodes.GROUP, message)
             self.silent = False
         except Exception as error:  # noqa: BLE001 -- whatever the layer's client raises
-            if not self.silent and not local.relays:  # a relay would tell by itself
+            if not self.silent and not local.present():  # a relay would tell itself
                 logger.warning(
                     "the channel layer is down (%s): nodes will find events in the log",
                     error or type(error).__name__,
