@@ -121,7 +121,9 @@ class Readers:
             was_first_short = self.first.socket.fileno() in short
             for number, _ in ready:
                 reader = self.readers[number]
-                reader.received += reader.socket.recv(262144)
+                if not (data := reader.socket.recv(262144)):
+                    raise RuntimeError("the server has closed a reader's connection")
+                reader.received += data
                 if self.has(reader, events):
                     short.discard(number)
             if was_first_short and self.first.socket.fileno() not in short:
