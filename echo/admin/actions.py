@@ -11,19 +11,17 @@ from django.http import HttpRequest
 class ActionAdmin(admin.ModelAdmin):
     """All entries, newest first; a history page has only those of one object."""
 
-    list_display = (
-        "action_time",
-        "user",
-        "action_flag",
-        "content_type",
-        "object_repr",
-        "get_change_message",
-    )
+    list_display = ("action_time", "user", "object_repr", "message")
     list_display_links = None
-    list_filter = ("action_time", "action_flag", "content_type")
-    list_select_related = ("user", "content_type")
+    list_filter = ("action_time", "action_flag")
+    show_facets = admin.ShowFacets.NEVER
+    list_select_related = ("user",)
     search_fields = ("user__username", "object_repr", "object_id", "change_message")
     show_full_result_count = False
+
+    @admin.display(description=LogEntry._meta.get_field("change_message").verbose_name)
+    def message(self, entry: LogEntry) -> str:
+        return entry.get_change_message()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
