@@ -1,14 +1,13 @@
 """Django's log of actions, to be read: who published, disconnected and changed what."""
 
-from typing import Any
-
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.http import HttpRequest
+
+from echo.admin.readonly import ReadOnly
 
 
 @admin.register(LogEntry)
-class ActionAdmin(admin.ModelAdmin):
+class ActionAdmin(ReadOnly):
     """All entries, newest first; a history page has only those of one object."""
 
     list_display = ("action_time", "user", "object_repr", "message")
@@ -22,12 +21,3 @@ class ActionAdmin(admin.ModelAdmin):
     @admin.display(description=LogEntry._meta.get_field("change_message").verbose_name)
     def message(self, entry: LogEntry) -> str:
         return entry.get_change_message()
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

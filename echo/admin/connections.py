@@ -25,6 +25,7 @@ from echo import feed
 from echo.admin.asking import ask, unheard
 from echo.admin.ending import ALL, RECONNECTION, Ending, ReasonForm, disconnection
 from echo.admin.listing import BadListing, Listing
+from echo.admin.readonly import ReadOnly
 from echo.admin.rows import number, row, shown
 from echo.admin.selection import Selection
 from echo.admin.testing import TooManyTopics, plan
@@ -36,21 +37,12 @@ SHOWN_SELECTED = 10
 
 
 @admin.register(Connection)
-class ConnectionAdmin(admin.ModelAdmin):
+class ConnectionAdmin(ReadOnly):
     """A list like Django's own, of rows that no table holds."""
 
     actions = ("disconnect", "ask_to_reconnect", "send_test_event")
 
     # --- who may -----------------------------------------------------------------------
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def has_end_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("echo.end_connection")
@@ -183,7 +175,7 @@ class ConnectionAdmin(admin.ModelAdmin):
             if "confirmed" in request.POST:
                 self.publish_test(request, selection)
                 return None
-            topics, readers = plan(ask, selection.where)
+            topics, readers = plan(selection.where)
         except (TooManyTopics, FeedError) as error:
             self.message_user(request, str(error), messages.ERROR)
             return None

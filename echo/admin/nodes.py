@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from echo import feed
 from echo.admin.listing import TRANSPORTS
+from echo.admin.readonly import ReadOnly
 from echo.models import Event, Node
 from echo.protocol import EventId
 
@@ -43,7 +44,7 @@ CHARTS = (
 
 
 @admin.register(Node)
-class NodeAdmin(admin.ModelAdmin):
+class NodeAdmin(ReadOnly):
     """One page: the live graph, and the nodes as they tell of themselves."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -68,15 +69,6 @@ class NodeAdmin(admin.ModelAdmin):
             "start": start(site["log"]),
         }
         return TemplateResponse(request, "admin/echo/node/change_list.html", context)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 def start(log: str | None) -> dict[str, Any]:

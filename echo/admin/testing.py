@@ -1,20 +1,17 @@
 """Chooses the topics of test events: each reaches its connection, and few others."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from echo import feed
+from echo.admin.asking import ask
 from echo.protocol import MAX_PUBLISHED_AT_ONCE
 
-Ask = Callable[[Any], dict[str, Any]]
-
-# As many as one answer of a node holds.
-AT_ONCE = 200
-# Ten such answers: an operator waits for them.
+# Ten answers of a node: an operator waits for them.
 MAX_CONNECTIONS = 2000
 
 
@@ -22,13 +19,13 @@ class TooManyTopics(Exception):
     """More events would be needed, or more connections looked at, than is reasonable."""
 
 
-def plan(ask: Ask, where: feed.Census) -> tuple[Counter[str], dict[str, int]]:
+def plan(where: feed.Census) -> tuple[Counter[str], dict[str, int]]:
     """The topics to publish to, with how many of the connections each is for; and readers.
 
     Raises TooManyTopics.
     """
-    candidates = [tuple(map(example, row["topics"])) for row in connections(ask, where)]
-    readers = count_readers(ask, {topic for topics in candidates for topic in topics})
+    candidates = [tuple(map(example, row["topics"])) for row in connections(where)]
+    readers = count_readers({topic for topics in candidates for topic in topics})
     chosen = Counter(min(topics, key=readers.__getitem__) for topics in candidates)
     if len(chosen) > MAX_PUBLISHED_AT_ONCE:
         raise TooManyTopics(
@@ -48,9 +45,9 @@ def example(pattern: str) -> str:
     return pattern.removesuffix("*") + "test" if pattern.endswith(".*") else pattern
 
 
-def connections(ask: Ask, where: feed.Census) -> Iterator[dict[str, Any]]:
+def connections(where: feed.Census) -> Iterator[dict[str, Any]]:
     """All the connections, page by page."""
-    page = replace(where, limit=AT_ONCE)
+    page = replace(where, limit=feed.MAX_PAGE)
     while True:
         answer = ask(page)
         if answer["total"] > MAX_CONNECTIONS:
@@ -62,17 +59,17 @@ def connections(ask: Ask, where: feed.Census) -> Iterator[dict[str, Any]]:
                 % {"limit": MAX_CONNECTIONS, "got": answer["total"]}
             )
         yield from answer["rows"]
-        if len(answer["rows"]) < AT_ONCE:
+        if len(answer["rows"]) < feed.MAX_PAGE:
             return
         last = answer["rows"][-1]
         page = replace(page, after=(last["since"], last["id"]))
 
 
-def count_readers(ask: Ask, topics: Iterable[str]) -> dict[str, int]:
+def count_readers(topics: Iterable[str]) -> dict[str, int]:
     """How many connections read each topic now."""
     names = sorted(topics)
     readers: dict[str, int] = {}
-    for start in range(0, len(names), AT_ONCE):
-        part = tuple(names[start : start + AT_ONCE])
+    for start in range(0, len(names), feed.MAX_PAGE):
+        part = tuple(names[start : start + feed.MAX_PAGE])
         readers |= ask(feed.Readers(part))["readers"]
     return readers

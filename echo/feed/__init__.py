@@ -1,7 +1,7 @@
 """The feed: server-side push that loses nothing. This is its only door."""
 
 from echo.feed.access import Interest, Reader
-from echo.feed.census import Census, End
+from echo.feed.census import MAX_PAGE, Census, End
 from echo.feed.event import Event, Frame, Notice
 from echo.feed.log import renew_log
 from echo.feed.poll import polled
@@ -12,6 +12,7 @@ from echo.feed.stats import STATS_TOPIC
 from echo.feed.subscription import Connection, Subscription, means_to_cut
 
 __all__ = [
+    "MAX_PAGE",
     "STATS_TOPIC",
     "Census",
     "Connection",

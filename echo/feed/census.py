@@ -5,12 +5,11 @@ than fifty; and it yields now and then while it looks, so that no delivery waits
 """
 
 import asyncio
-import random
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from echo.feed.farewell import spread_seconds
+from echo.feed.farewell import return_seconds
 from echo.feed.question import AT_ONCE, Answers, Question
 from echo.feed.subscription import State
 from echo.protocol import MAX_CLOSE_REASON_BYTES, CloseCode, FeedError
@@ -29,10 +28,10 @@ Place = tuple[float, str]
 class Census(Question):
     """Which connections, in the order of their age: a page of them, and how many there are.
 
-    ``topic`` is one that they read; ``state`` is "live" or "catching_up"; ``search`` looks into every field; ``ids`` are
-    the only ones that are asked for, when there are any. ``after`` or
-    ``before`` is the place ``(since, id)`` of the row next to the page. The result is
-    ``total``, ``preceding`` (how many stand before the page), and ``rows``.
+    ``topic`` is one that they read; ``state`` is "live" or "catching_up"; ``search`` looks
+    into every field; ``ids`` are the only ones that are asked for, when there are any.
+    ``after`` or ``before`` is the place ``(since, id)`` of the row next to the page. The
+    result is ``total``, ``preceding`` (how many stand before the page), and ``rows``.
     """
 
     topic: str = ""
@@ -159,7 +158,7 @@ class End(Question):
         """
         if self.code != CloseCode.ASKED_TO_RECONNECT:
             return DAY_SECONDS
-        return random.uniform(0.1, spread_seconds(count))
+        return return_seconds(count)
 
     def merge(self, answers: Answers) -> dict[str, Any]:
         return {

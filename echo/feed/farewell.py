@@ -6,6 +6,7 @@ readers are told, and then the server's own handler gets it.
 """
 
 import asyncio
+import random
 import signal
 import threading
 from collections.abc import Awaitable, Callable
@@ -17,9 +18,10 @@ RECONNECTS_A_SECOND = 500
 MAX_SPREAD_SECONDS = 20.0
 
 
-def spread_seconds(count: int) -> float:
-    """The time over which so many clients are told to come back."""
-    return min(MAX_SPREAD_SECONDS, 0.5 + count / RECONNECTS_A_SECOND)
+def return_seconds(count: int) -> float:
+    """When one of so many clients is told to come back: each at a time of its own."""
+    spread = min(MAX_SPREAD_SECONDS, 0.5 + count / RECONNECTS_A_SECOND)
+    return random.uniform(0.1, spread)
 
 
 def before_shutdown(farewell: Callable[[], Awaitable[None]]) -> None:

@@ -105,7 +105,7 @@ class Receipt(Question):
     id: str
 
     async def answer(self, relay: "Relay") -> dict[str, Any] | None:
-        tally = relay.tallies.tallies.get(EventId.parse(self.id))
+        tally = relay.tallies.find(EventId.parse(self.id))
         if tally is None:
             return None
         waiting, catching_up = await count_waiting(relay, tally)

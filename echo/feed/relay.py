@@ -24,7 +24,7 @@ from django.db import DatabaseError
 from echo.feed import log, metrics
 from echo.feed.access import Interest, Reader
 from echo.feed.event import Event, Notice
-from echo.feed.farewell import before_shutdown, spread_seconds
+from echo.feed.farewell import before_shutdown, return_seconds
 from echo.feed.local import registry, relays
 from echo.feed.log import Page
 from echo.feed.nodes import ACQUAINTANCE_SECONDS, Nodes
@@ -408,8 +408,8 @@ class Relay:
 
     def dismiss(self, subscription: Subscription) -> None:
         """Says ``bye`` to one reader, who comes back at a time of its own."""
-        spread = spread_seconds(len(self.subscriptions))
-        subscription.end(CloseCode.SHUTDOWN, "shutdown", random.uniform(0.1, spread))
+        retry_seconds = return_seconds(len(self.subscriptions))
+        subscription.end(CloseCode.SHUTDOWN, "shutdown", retry_seconds)
 
 
 # --- the process's relays --------------------------------------------------------------

@@ -84,9 +84,8 @@ class Tallies:
     """The last chosen events' tallies, and to how many each recent event was offered."""
 
     def __init__(self) -> None:
-        self.tallies: OrderedDict[EventId, Tally] = OrderedDict()
+        self.tallies: OrderedDict[int, Tally] = OrderedDict()
         self.offered: OrderedDict[int, int] = OrderedDict()
-        self.epoch = ""
         self.delays: Counter[int] = Counter()
 
     def remember(self, event: Event, readers: int) -> None:
@@ -103,8 +102,7 @@ class Tallies:
         tally = Tally(
             event.id, event.topic, sent_at, began_at, readers, self.delays, committed_at
         )
-        self.tallies[event.id] = tally
-        self.epoch = event.epoch
+        self.tallies[event.number] = tally
         if len(self.tallies) > MAX_TALLIES:
             self.tallies.popitem(last=False)
         return TalliedEvent(
@@ -118,14 +116,19 @@ class Tallies:
             tally=tally,
         )
 
+    def find(self, event_id: EventId) -> Tally | None:
+        """An event's tally; None for one that is not remembered, or of another log's life."""
+        tally = self.tallies.get(event_id.number)
+        return tally if tally is not None and tally.id == event_id else None
+
     def committed(self, event: Event, moment: float | None) -> None:
         """Notes when an event that the log had told of first was committed."""
-        if (tally := self.tallies.get(event.id)) is not None:
+        if (tally := self.find(event.id)) is not None:
             tally.committed_at = tally.committed_at or moment
 
     def count(self, number: int) -> int | None:
         """How many have been handed an event; None when that is not remembered."""
-        tally = self.tallies.get(EventId(self.epoch, number))
+        tally = self.tallies.get(number)
         return self.offered.get(number) if tally is None else tally.delivered
 
     def take_delays(self) -> Counter[int]:

@@ -67,7 +67,7 @@ function tell(state, values) {
   if (state === "fresh") refreshedAt = Date.now();
   if (performance.now() - heardAt > PATIENCE_MS) graph.showNow();
   const time = clock.format(refreshedAt);
-  const told = state === "fresh" ? "" : text(`table_${state}`, { ...values, time });
+  const told = state === "fresh" ? "" : text(state, { ...values, time });
   $("#table-problem").textContent = told;
 }
 
