@@ -19,6 +19,7 @@ def check_limits(app_configs: Any, **options: Any) -> list[CheckMessage]:
 
 def non_positive() -> Iterator[CheckMessage]:
     for name in (
+        "DATABASE_CONNECTIONS",
         "ECHO_MAX_MESSAGE_BYTES",
         "FEED_HEARTBEAT_SECONDS",
         "FEED_SSE_HEARTBEAT_SECONDS",

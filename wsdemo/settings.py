@@ -54,6 +54,8 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 DATABASE: dict[str, Any] = dict(
     env.dj_db_url("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
 )
+# How many connections to PostgreSQL one process has at most; SQLite has one a thread.
+DATABASE_CONNECTIONS = env.int("DATABASE_CONNECTIONS", 10)
 REDIS_URL = env.str("REDIS_URL", "")
 # Where `collectstatic` puts the files.
 STATIC_ROOT = env.path("STATIC_ROOT", BASE_DIR / "staticfiles")
@@ -138,12 +140,31 @@ SQLITE_OPTIONS = {
     "timeout": 20,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
 }
+# A process shares a few connections among all its threads. A client is answered within
+# 5 s: a lock that is not had, or a server that cannot be reached, is an error before that.
+# A node that hangs in a transaction must not hold the log's counter for ever.
+POSTGRES_OPTIONS = {
+    "pool": {
+        "min_size": 0,
+        "max_size": DATABASE_CONNECTIONS,
+        "timeout": 4,
+        # A failed attempt is over soon, and the next call makes another: the pool's own
+        # attempts come less and less often, and would find a server late that is back.
+        "reconnect_timeout": 1,
+    },
+    "connect_timeout": 3,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "options": "-c lock_timeout=4s -c statement_timeout=30s "
+    "-c idle_in_transaction_session_timeout=30s",
+}
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     DATABASE["OPTIONS"] = SQLITE_OPTIONS
     Path(DATABASE["NAME"]).parent.mkdir(parents=True, exist_ok=True)
 else:
-    # Each node looks at the log once a second: a connection for each look would cost more.
-    DATABASE |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
+    DATABASE["OPTIONS"] = POSTGRES_OPTIONS | DATABASE.get("OPTIONS", {})
+    DATABASE["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": DATABASE}
 
 if REDIS_URL:

@@ -33,7 +33,7 @@ from echo.feed.recent import Recent
 from echo.feed.stats import STATS_TOPIC, Stats
 from echo.feed.subscription import Connection, State, Subscription
 from echo.feed.tally import Tallies
-from echo.feed.threads import in_reader_thread
+from echo.feed.threads import history, tail, upkeep
 from echo.models import Event as EventRow
 from echo.protocol import CloseCode, EventId, FeedQuery, TooMany
 
@@ -52,13 +52,13 @@ REMEMBERED_INTERESTS = 1000
 QUIET_SECONDS = 30.0
 FAREWELL_SECONDS = 2.0
 
-read_head = in_reader_thread(log.head)
-read_start = in_reader_thread(log.start)
-read_page = in_reader_thread(log.page)
-read_tail = in_reader_thread(log.tail)
-read_oldest = in_reader_thread(log.oldest)
-renew_epoch = in_reader_thread(log.renew_epoch)
-prune = in_reader_thread(log.prune)
+read_head = tail.wrap(log.head)
+read_tail = tail.wrap(log.tail)
+renew_epoch = tail.wrap(log.renew_epoch)
+read_start = history.wrap(log.start)
+read_page = history.wrap(log.page)
+read_oldest = history.wrap(log.oldest)
+prune = upkeep.wrap(log.prune)
 
 
 class Relay:

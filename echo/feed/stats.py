@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from echo.feed.access import Interest
 from echo.feed.publish import publish
 from echo.feed.tally import percentile
-from echo.feed.threads import in_reader_thread
+from echo.feed.threads import upkeep
 
 if TYPE_CHECKING:
     from echo.feed.relay import Relay
@@ -31,7 +31,7 @@ TURN_SECONDS = 1.0
 HOST = socket.gethostname()
 STATM = Path("/proc/self/statm")
 
-publish_stats = in_reader_thread(publish)
+publish_stats = upkeep.wrap(publish)
 
 
 class Stats:

@@ -1,21 +1,95 @@
-"""The threads in which the database is asked: an event loop never waits for it."""
+"""The threads in which the database is asked: an event loop never waits for it.
 
+Each job has a few threads of its own, so that live events never wait for a reader's history
+or for a publisher. Together they hold no more connections than they are threads.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
-from asgiref.sync import sync_to_async
-from django.db import close_old_connections
+from django.db import OperationalError, close_old_connections, connection
 
-# Reading for a few readers who are behind must not wait for each other for long; more
-# threads would only queue at the database instead.
-readers = ThreadPoolExecutor(4, "feed-log")
+# A caller is answered within 5 s, whatever the database does.
+ANSWER_SECONDS = 4.5
+# How long SQLite waits for another's lock; settings.py has PostgreSQL's. Shorter than an
+# answer, so that a caller who is told of a failure can be sure of it.
+LOCK_MILLISECONDS = 4000
+# Calls that may wait for the threads of one job; each waits ANSWER_SECONDS at most.
+MAX_WAITING_CALLS = 1000
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def in_reader_thread(function: Any) -> Any:
-    """The function as a coroutine that runs it with a healthy database connection."""
+class DatabaseThreads:
+    """A few threads for one job, and a bounded queue before them."""
 
-    def call(*arguments: Any, **named: Any) -> Any:
-        close_old_connections()
-        return function(*arguments, **named)
+    def __init__(self, job: str, threads: int) -> None:
+        self.job = job
+        self.executor = ThreadPoolExecutor(threads, f"database {job}")
+        # Calls that were made and have not been answered yet, in whichever event loop.
+        self.waiting = 0
 
-    return sync_to_async(call, thread_sensitive=False, executor=readers)
+    async def run(
+        self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs
+    ) -> T:
+        """Return what the function returns, run with a healthy database connection.
+
+        Raises OperationalError when the database has not answered within ANSWER_SECONDS; the
+        function may then still take effect.
+        """
+        if self.waiting >= MAX_WAITING_CALLS:
+            raise OperationalError(
+                f"{MAX_WAITING_CALLS} calls wait for the database already: try later"
+            )
+        call = partial(with_connection, partial(function, *arguments, **named))
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(
+                    self.executor, call
+                )
+        except TimeoutError:
+            raise OperationalError(
+                f"the database has not answered within {ANSWER_SECONDS} s"
+            ) from None
+        finally:
+            self.waiting -= 1
+
+    def wrap(self, function: Callable[..., T]) -> Callable[..., Awaitable[T]]:
+        """Return the function as a coroutine function that runs it in these threads."""
+
+        async def call(*arguments: Any, **named: Any) -> T:
+            return await self.run(function, *arguments, **named)
+
+        return call
+
+
+def with_connection(function: Callable[[], T]) -> T:
+    """Run the function; open a connection first where the last one has gone or is old."""
+    close_old_connections()
+    try:
+        if connection.vendor == "sqlite":
+            connection.ensure_connection()
+            connection.connection.execute(f"PRAGMA busy_timeout = {LOCK_MILLISECONDS}")
+        return function()
+    finally:
+        if connection.vendor != "sqlite":
+            connection.close()  # gives it back to the process's pool
+        # On SQLite it stays open: closing the last one would checkpoint the whole WAL.
+
+
+# The relay's looks at the log: nothing else may hold them up.
+tail = DatabaseThreads("tail", 1)
+# What readers missed; one who asks for much waits for others who do.
+history = DatabaseThreads("history", 2)
+# Sessions, users and tokens.
+accounts = DatabaseThreads("accounts", 2)
+publishing = DatabaseThreads("publishing", 2)
+# Retention, and the operators' figures.
+upkeep = DatabaseThreads("upkeep", 1)
+
+JOBS = (tail, history, accounts, publishing, upkeep)

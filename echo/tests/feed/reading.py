@@ -16,12 +16,12 @@ from echo.feed import (
     log,
 )
 from echo.feed.log import Entry
-from echo.feed.relay import in_reader_thread
+from echo.feed.threads import history
 from echo.protocol import EventId
 
-append = in_reader_thread(log.append)
-page = in_reader_thread(log.page)
-prune = in_reader_thread(log.prune)
+append = history.wrap(log.append)
+page = history.wrap(log.page)
+prune = history.wrap(log.prune)
 DEADLINE_SECONDS = 10
 
 

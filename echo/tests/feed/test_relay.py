@@ -15,7 +15,7 @@ from pytest_django import Settings
 from echo.feed import Reader, Relay, apublish, get_relay, nodes, threads
 from echo.feed import relay as module
 from echo.feed.nodes import message, unpack
-from echo.feed.relay import in_reader_thread
+from echo.feed.threads import history
 from echo.models import Event as EventRow
 from echo.models import Log, Topic
 from echo.protocol import CloseCode, EventId, TooMany
@@ -32,7 +32,7 @@ from echo.tests.feed.reading import (
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 
-query_in_thread = in_reader_thread(lambda query: list(query()))
+query_in_thread = history.wrap(lambda query: list(query()))
 
 
 # --- the head -------------------------------------------------------------------------
@@ -287,9 +287,9 @@ async def test_an_event_is_encoded_once_and_costs_no_database_and_no_task(
         return call
 
     monkeypatch.setattr(json, "dumps", counting("json", json.dumps))
-    monkeypatch.setattr(
-        threads.readers, "submit", counting("thread", threads.readers.submit)
-    )
+    for job in threads.JOBS:
+        submit = counting("thread", job.executor.submit)
+        monkeypatch.setattr(job.executor, "submit", submit)
     monkeypatch.setattr(asyncio, "create_task", counting("task", asyncio.create_task))
     with connection.execute_wrapper(
         lambda execute, *rest: counting("query", execute)(*rest)
@@ -308,7 +308,8 @@ async def test_readers_who_were_away_for_a_moment_need_no_database(
     first, *rest = await write(*["news"] * 10)
     relay.take([first, *rest])
     await subscribe(relay)
-    monkeypatch.setattr(threads.readers, "submit", None)
+    for job in threads.JOBS:
+        monkeypatch.setattr(job.executor, "submit", None)
     back = await subscribe(relay, since=first.id)
     assert await read_numbers(back) == list(range(2, 11))
 
