@@ -105,6 +105,12 @@ class TooMany(FeedError):
     status = 429
 
 
+class Unauthorized(FeedError):
+    """A publisher who is not known here."""
+
+    status = 401
+
+
 class NotAllowed(FeedError):
     """A topic that this reader or publisher may not have."""
 
@@ -166,10 +172,10 @@ def parse_topics(patterns: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(check_pattern, patterns))) or (DEFAULT_TOPIC,)
 
 
-def parse_wait(text: str | None) -> float:
-    """Seconds a poll may wait, 0 to 30; 0 without the parameter."""
+def parse_wait(text: str | None) -> float | None:
+    """Return the seconds a long poll may wait, 0 to 30; None for a poll that is short."""
     if not text:
-        return 0.0
+        return None
     if (
         not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?", text)
         or float(text) > MAX_WAIT_SECONDS
@@ -186,7 +192,7 @@ class FeedQuery:
 
     topics: tuple[str, ...]
     since: str
-    wait_seconds: float = 0.0
+    wait_seconds: float | None = None
 
     @classmethod
     def parse(

@@ -1,23 +1,13 @@
-"""The HTTP URLs; the WebSocket ones are in routing.py."""
+"""The HTTP URLs that Django answers; routing.py has the WebSockets and the feed."""
 
-from django.http import HttpRequest, HttpResponseBase
 from django.urls import path
 
-from echo.transports.longpoll import longpoll
-from echo.transports.shortpoll import shortpoll
-from echo.transports.sse import sse
 from echo.views.anything import anything
 from echo.views.demos import hello, more_json, some_protobuf, user_search
 from echo.views.echo import echo_endpoint
+from echo.views.feed import needs_asgi
 from echo.views.operations import healthz, metrics, readyz
 from echo.views.pages import console, live
-from echo.views.publish import publish
-
-
-async def poll(request: HttpRequest) -> HttpResponseBase:
-    """A long poll with ``wait``, a short one without."""
-    return await (longpoll if request.GET.get("wait") else shortpoll)(request)
-
 
 urlpatterns = [
     # pages
@@ -25,9 +15,9 @@ urlpatterns = [
     path("live/", live, name="live"),
     # the echo and the feed
     path("echo", echo_endpoint, name="echo"),
-    path("feed/sse", sse, name="feed-sse"),
-    path("feed/poll", poll, name="feed-poll"),
-    path("feed/publish", publish, name="feed-publish"),
+    path("feed/sse", needs_asgi, name="feed-sse"),
+    path("feed/poll", needs_asgi, name="feed-poll"),
+    path("feed/publish", needs_asgi, name="feed-publish"),
     # plain HTTP
     path("hello", hello, name="hello"),
     path("someJSON", hello, name="some-json"),

@@ -1,4 +1,4 @@
-"""The ASGI application: Django answers HTTP, Channels routes WebSockets.
+"""The ASGI application: Channels routes WebSockets and the feed, Django answers the rest.
 
 ``manage.py runserver`` (Daphne) and ``uvicorn wsdemo.asgi:application`` both start here.
 """
@@ -7,19 +7,20 @@ import os
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
+from django.urls import re_path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wsdemo.settings")
 django_application = get_asgi_application()  # before anything that imports models
 
 from echo.handshake import SameOrigin  # noqa: E402
-from echo.routing import websocket_urlpatterns  # noqa: E402
+from echo.routing import http_urlpatterns, websocket_urlpatterns  # noqa: E402
 from echo.servers import make_uvicorn_faithful  # noqa: E402
 
 make_uvicorn_faithful()
 
 application = ProtocolTypeRouter(
     {
-        "http": django_application,
+        "http": URLRouter([*http_urlpatterns, re_path("", django_application)]),
         "websocket": SameOrigin(URLRouter(websocket_urlpatterns)),
     }
 )

@@ -14,18 +14,23 @@ from echo.protocol import NotAllowed, matches
 
 @dataclass(frozen=True)
 class Reader:
-    """Whoever reads: None for a visitor who has not signed in."""
+    """Whoever reads: without a user id, a visitor who has not signed in.
+
+    Two sessions of one user are equal: they read the same, and share what is cached.
+    """
 
     user_id: str | None = None
     is_staff: bool = False
     username: str = ""
+    # By which a connection that stays open is judged again; a secret, so never shown.
+    session_key: str | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, user: Any) -> Self:
+    def of(cls, user: Any, session_key: str | None = None) -> Self:
         """The reader that a Django user is, signed in or not."""
         if not user.is_authenticated:
             return cls()
-        return cls(str(user.pk), user.is_staff, user.get_username())
+        return cls(str(user.pk), user.is_staff, user.get_username(), session_key)
 
     def may_read(self, topic: str) -> bool:
         """Judges a topic or a pattern; a pattern is judged by the words before its ``.*``."""

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.db import transaction
 
 from echo.feed import local, log, metrics, nodes
 from echo.feed.event import Event, encode_data
+from echo.feed.threads import publishing
 from echo.models import Event as EventRow
 from echo.protocol import MAX_KEY_LENGTH, FeedError, check_topic
 
@@ -87,9 +87,10 @@ def publish_many(
     return [Published(str(receipt.id), receipt.duplicate) for receipt in receipts]
 
 
-apublish = sync_to_async(publish)
-apublish.__doc__ = "``publish`` for coroutines."
-apublish_many = sync_to_async(publish_many)
+# For coroutines. DatabaseError when the database has not answered within 4.5 s: the event may
+# then be published still, and a key makes the retry harmless.
+apublish = publishing.wrap(publish)
+apublish_many = publishing.wrap(publish_many)
 
 
 def check_key(key: object) -> str | None:

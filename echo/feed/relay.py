@@ -436,13 +436,13 @@ async def get_relay() -> Relay:
 
 
 async def subscribe(
-    query: FeedQuery, user: Any, connection: Connection, heartbeat_seconds: float
+    query: FeedQuery, reader: Reader, connection: Connection, heartbeat_seconds: float
 ) -> Subscription:
     """What a transport calls: a subscription on this event loop's relay.
 
     Raises FeedError for topics that may not be read, and at a limit.
     """
-    interest = Interest(query.topics, Reader.of(user))
+    interest = Interest(query.topics, reader)
     relay = await get_relay()
     return await relay.subscribe(interest, query.since, connection, heartbeat_seconds)
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Self
 
-from django.http import HttpRequest
-
 from echo.feed import metrics
 from echo.feed.access import Interest
 from echo.feed.event import Event, Frame, Notice, reset
@@ -45,12 +43,6 @@ def do_nothing() -> None:
     """The means of a server that cannot cut a connection."""
 
 
-def means_to_cut(scope: Mapping[str, Any]) -> Callable[[], None]:
-    """What cuts an ASGI connection at once, without a word and without waiting."""
-    cut: Callable[[], None] = scope.get("extensions", {}).get(CUT_EXTENSION, do_nothing)
-    return cut
-
-
 @dataclass(frozen=True, slots=True)
 class Connection:
     """Who holds a subscription, for the census; and what cuts it."""
@@ -63,13 +55,15 @@ class Connection:
     since: float = field(default_factory=time.time)
 
     @classmethod
-    def of(cls, request: HttpRequest, transport: str) -> Self:
-        """The connection on which an HTTP request has come."""
+    def of(cls, scope: Mapping[str, Any], transport: str) -> Self:
+        """Return the connection of an ASGI scope, HTTP or WebSocket."""
+        client = scope.get("client")
+        agent = dict(scope["headers"]).get(b"user-agent", b"")
         return cls(
             transport=transport,
-            address=request.META.get("REMOTE_ADDR") or "",
-            user_agent=request.headers.get("User-Agent", ""),
-            cut=means_to_cut(getattr(request, "scope", {})),
+            address=client[0] if client else "",
+            user_agent=agent.decode("latin-1"),
+            cut=scope.get("extensions", {}).get(CUT_EXTENSION, do_nothing),
         )
 
 

@@ -5,7 +5,7 @@ or for a publisher. Together they hold no more connections than they are threads
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -59,7 +59,7 @@ class DatabaseThreads:
         finally:
             self.waiting -= 1
 
-    def wrap(self, function: Callable[..., T]) -> Callable[..., Awaitable[T]]:
+    def wrap(self, function: Callable[..., T]) -> Callable[..., Coroutine[Any, Any, T]]:
         """Return the function as a coroutine function that runs it in these threads."""
 
         async def call(*arguments: Any, **named: Any) -> T:

@@ -1,1 +1,1 @@
-"""The four ways to read the feed. They carry, they never decide, and know not each other."""
+"""The ways to read the feed, and to publish over HTTP; none knows another or decides."""

@@ -6,12 +6,11 @@ import logging
 import random
 from typing import Any
 
-from channels.auth import AuthMiddlewareStack
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
-from echo.feed import Connection, Subscription, means_to_cut, subscribe
-from echo.handshake import header, refuse
+from echo.feed import Connection, Subscription, find_reader, subscribe
+from echo.handshake import refuse
 from echo.protocol import CloseCode, FeedError, FeedQuery
 
 logger = logging.getLogger("echo.feed")
@@ -38,16 +37,10 @@ class FeedConsumer(AsyncWebsocketConsumer):
 
     async def open_subscription(self) -> Subscription:
         query = FeedQuery.parse(self.scope["query_string"].decode("latin-1"))
-        client = self.scope.get("client")
         return await subscribe(
             query,
-            await signed_in(self.scope),
-            Connection(
-                transport="websocket",
-                address=client[0] if client else "",
-                user_agent=header(self.scope["headers"], b"user-agent") or "",
-                cut=means_to_cut(self.scope),
-            ),
+            await find_reader(self.scope["headers"]),
+            Connection.of(self.scope, "websocket"),
             settings.FEED_HEARTBEAT_SECONDS,
         )
 
@@ -84,19 +77,3 @@ class FeedConsumer(AsyncWebsocketConsumer):
             logger.exception("feed: a writer failed")
             with contextlib.suppress(Exception):
                 await self.close(CloseCode.INTERNAL_ERROR)
-
-
-async def signed_in(scope: Any) -> Any:
-    """The user whose session cookie came with the handshake.
-
-    Channels' stack of middleware is asked, and left again: inside it, its ``send`` would
-    look at the session after every frame, a seventh of the whole cost of a delivery.
-    """
-    user = None
-
-    async def remember(scope: Any, receive: Any, send: Any) -> None:
-        nonlocal user
-        user = scope["user"]
-
-    await AuthMiddlewareStack(remember)(scope, None, None)
-    return user

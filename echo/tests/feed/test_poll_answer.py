@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from echo.feed import Relay, polled
+from echo.feed import Relay
 from echo.protocol import CloseCode
 from echo.tests.feed.reading import subscribe, write
+from echo.transports.poll import encode_answer
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 
@@ -15,9 +16,7 @@ async def test_events_are_given_with_the_cursor_after_them(relay: Relay) -> None
     reader = await subscribe(relay, "news")
     events = await write("news", "news", "other")
     relay.take(events)
-    response = polled(await reader.ready(), reader)
-    assert response["Content-Type"] == "application/json; charset=utf-8"
-    assert json.loads(response.content) == {
+    assert json.loads(encode_answer(await reader.ready(), reader)) == {
         "events": [json.loads(event.json) for event in events[:2]],
         "last_event_id": str(events[2].id),
         "reset": None,
@@ -32,7 +31,7 @@ async def test_more_says_that_there_is_more_and_the_cursor_stays_before_it(
     events = await write("news", "news", "news")
     await relay.catch_up()
     reader = await subscribe(relay, since="earliest")
-    answer = json.loads(polled(await reader.ready(), reader).content)
+    answer = json.loads(encode_answer(await reader.ready(), reader))
     assert [event["id"] for event in answer["events"]] == [
         str(event.id) for event in events[:2]
     ]
@@ -44,7 +43,7 @@ async def test_a_reset_is_told_in_its_own_field(relay: Relay) -> None:
     await write("news")
     await relay.catch_up()
     reader = await subscribe(relay, since="00000000-1")
-    answer = json.loads(polled(await reader.ready(), reader).content)
+    answer = json.loads(encode_answer(await reader.ready(), reader))
     assert answer["events"] == []
     assert answer["reset"]["reason"] == "epoch"
     assert answer["last_event_id"] == answer["reset"]["last_event_id"]
@@ -52,9 +51,9 @@ async def test_a_reset_is_told_in_its_own_field(relay: Relay) -> None:
 
 async def test_a_bye_is_told_in_a_field_that_is_there_only_then(relay: Relay) -> None:
     reader = await subscribe(relay, "news")
-    assert "bye" not in json.loads(polled(await reader.ready(), reader).content)
+    assert "bye" not in json.loads(encode_answer(await reader.ready(), reader))
     reader.end(CloseCode.DISCONNECTED_BY_OPERATOR, "maintenance", 86_400)
-    answer = json.loads(polled(await reader.ready(), reader).content)
+    answer = json.loads(encode_answer(await reader.ready(), reader))
     assert answer["events"] == []
     assert answer["bye"] == {
         "type": "bye",
@@ -69,7 +68,7 @@ async def test_a_bye_beside_events_loses_neither(relay: Relay) -> None:
     relay.take(await write("news", "news"))
     frames = await reader.ready()
     reader.end(CloseCode.ASKED_TO_RECONNECT, "elsewhere")
-    answer = json.loads(polled(frames, reader).content)
+    answer = json.loads(encode_answer(frames, reader))
     assert [event["id"] for event in answer["events"]] == [
         str(frame.cursor) for frame in frames
     ]
@@ -82,7 +81,7 @@ async def test_a_bye_before_events_leaves_the_cursor_before_them(relay: Relay) -
     before = reader.cursor
     relay.take(await write("news"))
     reader.end(CloseCode.ASKED_TO_RECONNECT, "elsewhere")
-    answer = json.loads(polled(await reader.ready(), reader).content)
+    answer = json.loads(encode_answer(await reader.ready(), reader))
     assert answer["events"] == []
     assert answer["last_event_id"] == str(before)
     assert answer["bye"]["code"] == 4011
