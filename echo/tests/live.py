@@ -1,6 +1,9 @@
 """Starts the site as real server processes, for the tests that talk to it over sockets."""
 
+import contextlib
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -27,11 +30,27 @@ COMMANDS: dict[str, list[str]] = {
 }
 
 
+# Below the range from which the system gives ports to clients (ip_local_port_range), which
+# could take a server's port between the moment it is chosen and the moment it listens.
+FIRST_PORT = 12_000
+PORTS_FOR_EACH_WORKER = 1_000
+worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+# In an order of chance, for other runs on the same machine.
+ports = itertools.cycle(
+    random.sample(range(PORTS_FOR_EACH_WORKER), k=PORTS_FOR_EACH_WORKER)
+)
+
+
 def free_port() -> int:
-    """A port on which nobody listens at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port on which nobody listens; no other worker of a parallel run has it."""
+    for number in ports:
+        port = FIRST_PORT + worker * PORTS_FOR_EACH_WORKER + number
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise AssertionError("unreachable: the cycle of ports never ends")
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
