@@ -6,6 +6,7 @@ double. A reader too slow for its queue goes the same way again, at its own pace
 """
 
 import asyncio
+import logging
 import secrets
 import time
 from collections import deque
@@ -14,14 +15,19 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Self
 
+from django.db import DatabaseError
+
 from echo.feed import metrics
 from echo.feed.access import Interest
 from echo.feed.event import Event, Frame, Notice, reset
+from echo.feed.farewell import return_seconds
 from echo.feed.log import Expired
 from echo.protocol import CUT_EXTENSION, CloseCode, EventId
 
 if TYPE_CHECKING:
     from echo.feed.relay import Relay
+
+logger = logging.getLogger("echo.feed")
 
 MAX_QUEUED_EVENTS = 1000
 MAX_QUEUED_BYTES = 1024 * 1024
@@ -154,11 +160,22 @@ class Subscription:
 
     async def next(self) -> Sequence[Frame]:
         """The frames that are due, at least one; waits for them."""
-        while not (frames := await self.due()):
+        while not (frames := await self.due_or_bye()):
             if self.is_idle:
                 await self.wait()
         self.active_at = time.monotonic()
         return frames
+
+    async def due_or_bye(self) -> Sequence[Frame]:
+        """Return the frames that are due; end a stream whose history cannot be read now."""
+        try:
+            return await self.due()
+        except DatabaseError as error:
+            logger.warning("a reader's history cannot be read: %s", error)
+            retry_seconds = return_seconds(len(self.relay.subscriptions))
+            code = CloseCode.ASKED_TO_RECONNECT
+            self.end(code, "the log cannot be read now", retry_seconds)
+            return ()
 
     async def ready(self) -> Sequence[Frame]:
         """The frames that can be had without waiting; none only when there are none."""

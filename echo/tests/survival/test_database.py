@@ -12,13 +12,15 @@ import psycopg
 import pytest
 
 from echo.tests.live import LiveSite
-from echo.tests.survival.conftest import Start
-from echo.tests.survival.publishers import MAKE_TOKEN
+from echo.tests.survival.conftest import Report, Start
+from echo.tests.survival.publishers import MAKE_TOKEN, flood
+from echo.tests.survival.reader import Reader, eventually, settled
 from echo.tests.transports.adapters import EventStream, Refused, take_data
 
 # A client is answered within 5 s; a busy machine may take a second more.
 ANSWER_SECONDS = 6.0
 MAX_CONNECTIONS = 10
+MORE_THAN_REMEMBERED = 3000
 MAKE_SESSION = """
 from django.contrib.auth.models import User
 from django.test import Client
@@ -117,3 +119,27 @@ async def test_signed_in_readers_hold_no_connections(
         assert {answer.status_code for answer in answers} == {201}
         (count,) = connection.execute(query).fetchone() or (0,)
     assert count - 1 <= MAX_CONNECTIONS  # the last one asked
+
+
+@pytest.mark.parametrize("transport", ["websocket", "sse"])
+async def test_a_reader_behind_is_asked_to_come_back_when_the_log_cannot_be_read(
+    start: Start, server: str, sqlite_url: str, transport: str, report: Report
+) -> None:
+    node = start(server, sqlite_url)
+    numbers = range(MORE_THAN_REMEMBERED)
+    await asyncio.to_thread(flood, node, 0, len(numbers), 4000)
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection:
+        async with Reader(
+            [node], transport, since="earliest", receive_buffer=4096
+        ) as reader:
+            await reader.has(1)
+            connection.execute("ALTER TABLE echo_event RENAME TO away")
+            connection.commit()
+            await eventually(lambda: reader.record.byes, "bye")
+            connection.execute("ALTER TABLE away RENAME TO echo_event")
+            connection.commit()
+            published = {f"{number} {'x' * 4000}" for number in numbers}
+            figures = await settled([reader], published)
+    assert reader.record.byes[0]["code"] == 4011
+    assert reader.record.resets == []
+    report(f"1 reader, {len(numbers)} events", figures)
