@@ -10,3 +10,6 @@ class EchoConfig(AppConfig):
 
     def ready(self) -> None:
         from echo import checks  # noqa: F401 -- registers them
+        from echo.feed import changes
+
+        changes.connect()

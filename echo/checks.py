@@ -24,6 +24,8 @@ def non_positive() -> Iterator[CheckMessage]:
         "FEED_HEARTBEAT_SECONDS",
         "FEED_SSE_HEARTBEAT_SECONDS",
         "FEED_SSE_LIFETIME_SECONDS",
+        "FEED_WEBSOCKET_LIFETIME_SECONDS",
+        "FEED_JUDGE_SECONDS",
         "FEED_RETENTION_SECONDS",
         "FEED_RETENTION_EVENTS",
         "FEED_MAX_CONNECTIONS",

@@ -74,6 +74,10 @@ FEED_HEARTBEAT_SECONDS = env.float("FEED_HEARTBEAT_SECONDS", 20.0)
 FEED_SSE_HEARTBEAT_SECONDS = env.float("FEED_SSE_HEARTBEAT_SECONDS", 15.0)
 # A stream ends after this much, times 0.8 to 1, and the browser resumes it.
 FEED_SSE_LIFETIME_SECONDS = env.float("FEED_SSE_LIFETIME_SECONDS", 600.0)
+# A WebSocket too: its client resumes at once.
+FEED_WEBSOCKET_LIFETIME_SECONDS = env.float("FEED_WEBSOCKET_LIFETIME_SECONDS", 3600.0)
+# The users and sessions of open connections are looked at again so often.
+FEED_JUDGE_SECONDS = env.float("FEED_JUDGE_SECONDS", 30.0)
 FEED_MAX_CONNECTIONS = env.int("FEED_MAX_CONNECTIONS", 20_000)
 FEED_MAX_CONNECTIONS_PER_ADDRESS = env.int("FEED_MAX_CONNECTIONS_PER_ADDRESS", 5_000)
 FEED_PUBLISHES_PER_SECOND = env.int("FEED_PUBLISHES_PER_SECOND", 100)

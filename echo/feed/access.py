@@ -3,13 +3,16 @@
 ``staff.*`` is for staff, ``user.<id>.*`` for that user, everything else is public.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
 from django.db.models import Q
 
 from echo.protocol import NotAllowed, matches
+
+# The first words of topics that are not public.
+STAFF, USER = "staff", "user"
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,20 @@ class Reader:
     def may_read(self, topic: str) -> bool:
         """Judges a topic or a pattern; a pattern is judged by the words before its ``.*``."""
         words = topic.removesuffix(".*").split(".")
-        if words[0] == "staff":
+        if words[0] == STAFF:
             return self.is_staff
-        if words[0] == "user":
+        if words[0] == USER:
             return self.user_id is not None and words[1:2] == [self.user_id]
         return True
+
+    def reduced_to(self, found: "Reader") -> "Reader":
+        """Return what is left of this reader when its session is found to be another's now.
+
+        Nothing is gained: a reader of ``*`` would see the topics of staff begin in mid-row.
+        """
+        if found.user_id != self.user_id:
+            return Reader()
+        return replace(self, is_staff=self.is_staff and found.is_staff)
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,19 @@ class Interest:
         return any(matches(pattern, topic) for pattern in self.patterns) and (
             self.reader.may_read(topic)
         )
+
+    @cached_property
+    def is_restricted(self) -> bool:
+        """True when what it matches depends on who reads."""
+        return any(
+            pattern == "*" or pattern.split(".")[0] in (STAFF, USER)
+            for pattern in self.patterns
+        )
+
+    def allowed_to(self, reader: Reader) -> "Interest":
+        """Return the interest of another reader, without the patterns it may not have."""
+        allowed = (pattern for pattern in self.patterns if reader.may_read(pattern))
+        return Interest(tuple(allowed), reader)
 
     @cached_property
     def exact(self) -> list[str]:

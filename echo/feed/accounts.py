@@ -128,11 +128,12 @@ def ask_backend(backend: Any, user_ids: Iterable[str]) -> dict[str, Any]:
 
 def load_sessions(keys: Collection[str]) -> dict[str, SessionData]:
     """Return the data of the sessions that exist; one query where a table holds them."""
-    store: Any = import_module(settings.SESSION_ENGINE).SessionStore
-    if not issubclass(store, DatabaseStore):
+    store = session_store()
+    model = session_model()
+    if model is None:
         return {key: store(key).load() for key in keys}
     # A table's row is the truth for the engine that caches it, too.
-    rows = store.get_model_class().objects.filter(
+    rows = model._default_manager.filter(
         session_key__in=keys, expire_date__gt=timezone.now()
     )
     decode = store().decode
@@ -140,3 +141,14 @@ def load_sessions(keys: Collection[str]) -> dict[str, SessionData]:
         key: decode(data)
         for key, data in rows.values_list("session_key", "session_data")
     }
+
+
+def session_store() -> Any:
+    """Return the class of the site's sessions."""
+    return import_module(settings.SESSION_ENGINE).SessionStore
+
+
+def session_model() -> Any:
+    """Return the model whose table holds the sessions; None where none does."""
+    store = session_store()
+    return store.get_model_class() if issubclass(store, DatabaseStore) else None

@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from echo.feed.farewell import return_seconds
+from echo.feed.farewell import DAY_SECONDS, return_seconds
 from echo.feed.question import AT_ONCE, Answers, Question
 from echo.feed.subscription import State
 from echo.protocol import MAX_CLOSE_REASON_BYTES, CloseCode, FeedError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from echo.feed.subscription import Subscription
 
 MAX_PAGE = 200
-DAY_SECONDS = 24 * 60 * 60.0
 
 Place = tuple[float, str]
 
@@ -152,10 +151,7 @@ class End(Question):
             self.end(found[start : start + AT_ONCE], len(found))
 
     def retry_seconds(self, count: int) -> float:
-        """Those who are to come back do so one by one; the others, not for a day.
-
-        An EventSource of somebody else's knows no close code: it comes back after that.
-        """
+        """Those who are to come back do so one by one; the others, not for a day."""
         if self.code != CloseCode.ASKED_TO_RECONNECT:
             return DAY_SECONDS
         return return_seconds(count)

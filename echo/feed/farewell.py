@@ -16,6 +16,9 @@ from typing import Any
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RECONNECTS_A_SECOND = 500
 MAX_SPREAD_SECONDS = 20.0
+# When one is told to come back who is not to: an EventSource of somebody else's knows no
+# close code.
+DAY_SECONDS = 24 * 60 * 60.0
 
 
 def return_seconds(count: int) -> float:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -23,6 +24,11 @@ def present() -> list[tuple[asyncio.AbstractEventLoop, "Relay"]]:
 
 def take_everywhere(events: list[Event], committed_at: float) -> None:
     """Hands events that this process has committed to its own relays, from any thread."""
+    everywhere(lambda relay: relay.take(events, committed_at))
+
+
+def everywhere(function: Callable[["Relay"], None]) -> None:
+    """Runs a function with each of this process's relays, soon, from any thread."""
     for loop, relay in present():
         with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
-            loop.call_soon_threadsafe(relay.take, events, committed_at)
+            loop.call_soon_threadsafe(function, relay)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("echo.feed")
 
-GROUP = "feed"
 PULSE_SECONDS = 1.0
 # Three pulses that do not come back: the channel layer is down.
 LAYER_SILENCE_SECONDS = 3.5
@@ -35,14 +34,30 @@ NODE_GONE_SECONDS = 5.0
 ACQUAINTANCE_SECONDS = 0.3
 
 
+def carries(layer: Any) -> bool:
+    """False for a layer in memory: it reaches nobody outside its own process."""
+    return layer is not None and not isinstance(layer, InMemoryChannelLayer)
+
+
+def group(epoch: str) -> str:
+    """Return the name of the group of all nodes that share a log.
+
+    Other sites may be on the same Redis: each log has an epoch of its own.
+    """
+    return f"feed.{epoch}"
+
+
 class Nodes:
     """One process's end of the channel layer, and the nodes it has heard of lately."""
 
     def __init__(self, relay: "Relay") -> None:
         self.relay = relay
         self.layer = get_channel_layer()
-        # A layer in memory reaches nobody that the relay's own process does not.
-        self.carries = not isinstance(self.layer, InMemoryChannelLayer)
+        self.carries = carries(self.layer)
+        # The channel of this process, and the group it is in; None while it has none.
+        self.channel: str | None = None
+        self.joined: str | None = None
+        self.moving = asyncio.Lock()
         self.heard_at = 0.0
         self.up = True
         self.known: dict[str, dict[str, Any]] = {}
@@ -62,18 +77,40 @@ class Nodes:
     async def listen(self) -> None:
         """One channel and one group membership for the whole process."""
         await self.until_it_takes()  # a channel made while it is down would be lost
-        channel = await self.layer.new_channel("feed")
+        self.channel = channel = await self.layer.new_channel("feed")
         try:
-            await self.layer.group_add(GROUP, channel)
+            await self.follow()
             # Those who have not heard of this node answer with a pulse of their own.
             await self.send_pulse()
             self.acquainted_at = self.relay.loop.time() + ACQUAINTANCE_SECONDS
             while True:
                 self.hear(await self.layer.receive(channel))
         finally:
+            joined, self.channel, self.joined = self.joined, None, None
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(PULSE_SECONDS):
-                    await self.layer.group_discard(GROUP, channel)
+                    await self.layer.group_discard(joined, channel)
+
+    @property
+    def group(self) -> str:
+        """The group of the log's present life."""
+        return group(self.relay.head.epoch)
+
+    async def follow(self) -> None:
+        """Joins the group of the log's present life; no-op when this node is there.
+
+        Nodes that have not seen the new life yet are told to look, and follow.
+        """
+        async with self.moving:
+            if self.channel is None or self.joined == self.group:
+                return
+            before, self.joined = self.joined, None
+            after = self.group
+            await self.layer.group_add(after, self.channel)
+            self.joined = after
+            if before is not None:
+                await self.layer.group_send(before, {"type": "feed.look"})
+                await self.layer.group_discard(before, self.channel)
 
     async def until_it_takes(self) -> None:
         """Returns when the layer takes a message; that it takes none, ``pulse`` tells."""
@@ -96,6 +133,8 @@ class Nodes:
                 self.relay.look.set()
             case "feed.pulse":
                 self.hear_pulse(message)
+            case "feed.judge":
+                self.relay.rights.take(message["changed"], message["over"])
             case "feed.ask":
                 self.background(self.reply(message))
             case "feed.answer":
@@ -123,6 +162,7 @@ class Nodes:
         self.heard_at = self.relay.loop.time()
         while True:
             with contextlib.suppress(Exception):
+                await self.follow()
                 await self.send_pulse()
             silence = self.relay.loop.time() - self.heard_at
             if silence > LAYER_SILENCE_SECONDS and self.up:
@@ -137,7 +177,7 @@ class Nodes:
     async def send_pulse(self) -> None:
         async with asyncio.timeout(PULSE_SECONDS):
             pulse = {"type": "feed.pulse", "told_at": time.time()}
-            await self.layer.group_send(GROUP, self.relay.stats.describe() | pulse)
+            await self.layer.group_send(self.group, self.relay.stats.describe() | pulse)
 
     async def ask(self, question: Question) -> dict[str, Any]:
         """All nodes' answers as one, with the ``nodes`` that gave them and the ``silent``.
@@ -164,7 +204,7 @@ class Nodes:
         expected = set(self.known)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self.layer.group_send(GROUP, ask | question.packed())
+                await self.layer.group_send(self.group, ask | question.packed())
                 while not expected <= answers.keys():
                     self.answered.clear()
                     await self.answered.wait()
@@ -185,7 +225,7 @@ class Nodes:
             "node": self.relay.node,
             "answer": await question.answer(self.relay),
         }
-        await self.layer.group_send(GROUP, reply)
+        await self.layer.group_send(self.group, reply)
 
     def background(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Runs a coroutine in a task that is kept until it is done."""

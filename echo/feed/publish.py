@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from channels.layers import InMemoryChannelLayer, get_channel_layer
+from channels.layers import get_channel_layer
 from django.db import transaction
 
 from echo.feed import local, log, metrics, nodes
@@ -108,9 +108,13 @@ def ring(events: list[Event]) -> None:
     """Tells this process's relays at once, and every other node over the channel layer."""
     committed_at = time.time()
     local.take_everywhere(events, committed_at)
-    layer = get_channel_layer()
-    if layer is not None and not isinstance(layer, InMemoryChannelLayer):
-        doorbell.ring(nodes.message(events, committed_at, MAX_RING_BYTES))
+    ring_nodes(events[0].epoch, nodes.message(events, committed_at, MAX_RING_BYTES))
+
+
+def ring_nodes(epoch: str, message: dict[str, Any]) -> None:
+    """Tells every node of the site over the channel layer, if it reaches any."""
+    if nodes.carries(get_channel_layer()):
+        doorbell.ring(nodes.group(epoch), message)
 
 
 class Doorbell:
@@ -126,13 +130,14 @@ class Doorbell:
         self.pending = 0
         self.silent = False
 
-    def ring(self, message: dict[str, Any]) -> None:
+    def ring(self, group: str, message: dict[str, Any]) -> None:
         """Sends the message soon, in order; drops it when too many wait already."""
         with self.sending:
             if self.pending >= MAX_WAITING_RINGS:
                 return
             self.pending += 1
-        asyncio.run_coroutine_threadsafe(self.send(message), self.running_loop())
+        coroutine = self.send(group, message)
+        asyncio.run_coroutine_threadsafe(coroutine, self.running_loop())
 
     def running_loop(self) -> asyncio.AbstractEventLoop:
         with self.lock:
@@ -144,11 +149,11 @@ class Doorbell:
                 atexit.register(self.flush)
             return self.loop
 
-    async def send(self, message: dict[str, Any]) -> None:
+    async def send(self, group: str, message: dict[str, Any]) -> None:
         layer = get_channel_layer()
         try:
             async with asyncio.timeout(RING_TIMEOUT_SECONDS):
-                await layer.group_send(nodes.GROUP, message)
+                await layer.group_send(group, message)
             self.silent = False
         except Exception as error:  # noqa: BLE001 -- whatever the layer's client raises
             if not self.silent and not local.present():  # a relay would tell itself

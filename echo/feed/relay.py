@@ -30,6 +30,7 @@ from echo.feed.log import Page
 from echo.feed.nodes import ACQUAINTANCE_SECONDS, Nodes
 from echo.feed.question import Question
 from echo.feed.recent import Recent
+from echo.feed.rights import Rights
 from echo.feed.stats import STATS_TOPIC, Stats
 from echo.feed.subscription import Connection, State, Subscription
 from echo.feed.tally import Tallies
@@ -77,6 +78,9 @@ class Relay:
         self.tallies = Tallies()
         self.stats = Stats(self)
         self.nodes = Nodes(self)
+        self.rights = Rights(self)
+        # Places that are taken by connections whose subscription is not there yet.
+        self.reserved = 0
         self.log_up = True
         self.look = asyncio.Event()
         self.catching_up = asyncio.Lock()
@@ -91,6 +95,7 @@ class Relay:
         self.head = await read_head()
         self.watch = log.CommitWatch()
         jobs = [self.watch_log, self.tick, self.keep_retention, self.stats.keep]
+        jobs += [self.rights.keep]
         if self.nodes.carries:
             self.nodes.acquainted_at = self.loop.time() + ACQUAINTANCE_SECONDS
             jobs += [self.nodes.listen, self.nodes.pulse]
@@ -134,10 +139,16 @@ class Relay:
 
         Raises FeedError for a ``since`` that is no id, TooMany at a limit.
         """
-        self.refuse_too_many(connection.address)
-        if not self.subscriptions:
-            self.look.set()  # with nobody to tell, it may be a second since the last look
-        cursor, notice = await self.judge(interest, since)
+        self.reserve(connection.address)
+        try:
+            if not self.subscriptions:
+                self.look.set()  # with nobody to tell, it may be a second since the last look
+            cursor, notice = await self.judge(interest, since)
+        except BaseException:
+            self.free_place(connection.address)
+            raise
+        finally:
+            self.reserved -= 1
         subscription = Subscription(self, interest, connection, heartbeat_seconds)
         if since == "now":
             cursor = self.head
@@ -149,19 +160,22 @@ class Relay:
             metrics.resets.labels(notice.fields["reason"]).inc()
             subscription.notices.append(notice)
         self.subscriptions[connection.id] = subscription
-        self.addresses[connection.address] += 1
         for topic, readers_of_topic in self.readers_of.items():
             if interest.matches(topic):
                 readers_of_topic[connection.id] = subscription
         self.stats.joined(subscription)
+        self.rights.join(subscription)
         metrics.connections.labels(connection.transport).inc()
         if self.stopping:
             self.dismiss(subscription)
         return subscription
 
-    def refuse_too_many(self, address: str) -> None:
-        """Keeps the limits on connections of this process and of one address."""
-        if len(self.subscriptions) >= settings.FEED_MAX_CONNECTIONS:
+    def reserve(self, address: str) -> None:
+        """Takes a place for a connection, or raises TooMany at one of the limits.
+
+        Before anything is waited for: the others of a burst would all find a place.
+        """
+        if len(self.subscriptions) + self.reserved >= settings.FEED_MAX_CONNECTIONS:
             raise TooMany(
                 f"this node has its {settings.FEED_MAX_CONNECTIONS} connections: try later"
             )
@@ -170,6 +184,14 @@ class Relay:
                 f"{address} has its {settings.FEED_MAX_CONNECTIONS_PER_ADDRESS} "
                 "connections: close some first"
             )
+        self.reserved += 1
+        self.addresses[address] += 1
+
+    def free_place(self, address: str) -> None:
+        """Counts one connection of an address less."""
+        self.addresses[address] -= 1
+        if not self.addresses[address]:
+            del self.addresses[address]
 
     async def judge(
         self, interest: Interest, since: str
@@ -195,16 +217,26 @@ class Relay:
         identity = subscription.connection.id
         if self.subscriptions.pop(identity, None) is None:
             return
-        address = subscription.connection.address
-        self.addresses[address] -= 1
-        if not self.addresses[address]:
-            del self.addresses[address]
+        self.free_place(subscription.connection.address)
         for readers_of_topic in self.readers_of.values():
             readers_of_topic.pop(identity, None)
         self.stats.left(subscription)
+        self.rights.leave(subscription)
         metrics.connections.labels(subscription.connection.transport).dec()
         if self.stopping and not self.subscriptions:
             self.deserted.set()
+
+    def narrow(self, subscription: Subscription, interest: Interest) -> None:
+        """Gives a subscription an interest that allows less."""
+        identity = subscription.connection.id
+        self.stats.left(subscription)
+        self.rights.leave(subscription)
+        subscription.narrow(interest)
+        for topic, readers_of_topic in self.readers_of.items():
+            if not interest.matches(topic):
+                readers_of_topic.pop(identity, None)
+        self.stats.joined(subscription)
+        self.rights.add(subscription)
 
     # --- fan-out -----------------------------------------------------------------------
 
@@ -356,6 +388,7 @@ class Relay:
         self.head = last
         for subscription in self.subscriptions.values():
             subscription.lose(reason, last)
+        self.nodes.background(self.nodes.follow())
 
     async def keep_retention(self) -> None:
         """Prunes a little now and then; at once again while there is more to prune."""

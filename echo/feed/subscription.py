@@ -33,6 +33,8 @@ MAX_QUEUED_EVENTS = 1000
 MAX_QUEUED_BYTES = 1024 * 1024
 # How long a client may take to read ``bye`` and to be gone; then it is cut.
 BYE_SECONDS = 5.0
+# How long a reader may wait to be judged; then it is told to come back and is judged then.
+MAX_HELD_SECONDS = 5.0
 # What a client says of itself is listed up to so many characters.
 MAX_USER_AGENT_LENGTH = 300
 
@@ -100,6 +102,10 @@ class Subscription:
         self.active_at = time.monotonic()
         self.bye: Notice | None = None
         self.expires_at: float | None = None
+        # Since when its reader waits to be judged; None when it does not.
+        self.held_at: float | None = None
+        # True once what was handed out earlier may be more than the reader may have.
+        self.rights_changed = False
         self.resumed = False
 
     # --- what the relay calls ----------------------------------------------------------
@@ -133,6 +139,8 @@ class Subscription:
         """A heartbeat, for a transport that has waited long; the end of one that is old."""
         if self.expires_at is not None and now >= self.expires_at:
             self.expire()
+        if self.held_at is not None and now - self.held_at >= MAX_HELD_SECONDS:
+            self.end(CloseCode.ASKED_TO_RECONNECT, "rights cannot be judged now", 1.0)
         # Only when idle: the cursor it carries must not overtake what waits to be read.
         waits = self.arrival is not None and self.is_idle
         if waits and now - self.active_at >= self.heartbeat_seconds:
@@ -156,12 +164,33 @@ class Subscription:
         else:
             self.connection.cut()
 
+    def hold(self) -> None:
+        """Hands out no more events until the reader has been judged."""
+        self.rights_changed = True
+        if self.held_at is None:
+            self.held_at = time.monotonic()
+
+    def release(self) -> None:
+        """Goes on after ``hold``; no-op for one that is not held."""
+        if self.held_at is not None:
+            self.held_at = None
+            self.wake()
+
+    def narrow(self, interest: Interest) -> None:
+        """Goes on with an interest that allows less, and drops what it does not from the queue."""
+        self.rights_changed = True
+        self.interest = interest
+        kept = [event for event in self.queue if interest.matches(event.topic)]
+        self.clear()
+        self.queue.extend(kept)
+        self.queued_bytes = sum(event.size for event in kept)
+
     # --- what the transport calls ------------------------------------------------------
 
     async def next(self) -> Sequence[Frame]:
         """The frames that are due, at least one; waits for them."""
         while not (frames := await self.due_or_bye()):
-            if self.is_idle:
+            if self.is_idle or self.is_held:
                 await self.wait()
         self.active_at = time.monotonic()
         return frames
@@ -180,8 +209,18 @@ class Subscription:
     async def ready(self) -> Sequence[Frame]:
         """The frames that can be had without waiting; none only when there are none."""
         while not (frames := await self.due()) and not self.is_idle:
-            pass
+            if self.is_held:
+                await self.wait()
         return frames
+
+    async def may_send(self, frame: Frame) -> bool:
+        """False for a frame, handed out earlier, that the reader may no longer have."""
+        while self.is_held and self.bye is None:
+            await self.wait()
+        if not isinstance(frame, Event):
+            return True
+        # After a bye nothing: the client resumes after the last event that it was sent.
+        return self.bye is None and self.interest.matches(frame.topic)
 
     async def due(self) -> Sequence[Frame]:
         """The frames that are due now: notices, else a page of the log, else the queue."""
@@ -189,9 +228,23 @@ class Subscription:
             notices = tuple(self.notices)
             self.notices.clear()
             return notices
+        if self.is_held:
+            return ()
         if self.state is State.LIVE:
             return self.take_queue()
-        return await self.replay()
+        before, interest = self.position, self.interest
+        events = await self.replay()
+        if events and (self.is_held or self.interest is not interest):
+            # Read with rights that may be gone: read again with those that are left.
+            self.fall_behind()
+            self.position = before
+            return ()
+        return events
+
+    @property
+    def is_held(self) -> bool:
+        """True while the reader is being judged."""
+        return self.held_at is not None
 
     @property
     def is_idle(self) -> bool:

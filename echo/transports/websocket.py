@@ -37,12 +37,16 @@ class FeedConsumer(AsyncWebsocketConsumer):
 
     async def open_subscription(self) -> Subscription:
         query = FeedQuery.parse(self.scope["query_string"].decode("latin-1"))
-        return await subscribe(
+        subscription = await subscribe(
             query,
             await find_reader(self.scope["headers"]),
             Connection.of(self.scope, "websocket"),
             settings.FEED_HEARTBEAT_SECONDS,
         )
+        subscription.expire_in(
+            settings.FEED_WEBSOCKET_LIFETIME_SECONDS * random.uniform(0.8, 1)
+        )
+        return subscription
 
     async def carry(self, subscription: Subscription, receive: Any) -> None:
         """Writes in a task of its own until the client has gone, or has been told to go."""
@@ -67,7 +71,11 @@ class FeedConsumer(AsyncWebsocketConsumer):
             await send((await subscription.hello()).message)
             while not subscription.is_over:
                 for frame in await subscription.next():
-                    await send(frame.message)
+                    # A slow client is sent some of these much later than they were due.
+                    if not subscription.rights_changed or await subscription.may_send(
+                        frame
+                    ):
+                        await send(frame.message)
             assert subscription.bye is not None
             bye = subscription.bye.fields
             await self.close(bye["code"], bye["reason"])

@@ -15,6 +15,7 @@ from echo.feed import (
     apublish,
     apublish_many,
     get_relay,
+    log,
     nodes,
     publish,
     publish_many,
@@ -160,7 +161,7 @@ def carrier(monkeypatch: pytest.MonkeyPatch) -> Iterator[Carrier]:
     carrier, bell = Carrier(), Doorbell()
     # As an attribute `echo.feed.publish` is the function, not the module.
     module = sys.modules["echo.feed.publish"]
-    monkeypatch.setattr(module, "InMemoryChannelLayer", type(None))
+    monkeypatch.setattr(nodes, "InMemoryChannelLayer", type(None))
     monkeypatch.setattr(module, "doorbell", bell)
     monkeypatch.setitem(channel_layers.backends, "default", carrier)
     yield carrier
@@ -172,7 +173,7 @@ def test_every_commit_rings_once_with_its_events(carrier: Carrier) -> None:
     publish_many([{"topic": "a", "data": 1}, {"topic": "b", "data": 2}])
     wait_until(lambda: carrier.rung, "the doorbell")
     ((group, message),) = carrier.rung
-    assert (group, message["type"]) == (nodes.GROUP, "feed.events")
+    assert (group, message["type"]) == (nodes.group(log.head().epoch), "feed.events")
     assert [event.topic for event in nodes.unpack(message)] == ["a", "b"]
 
 
@@ -201,7 +202,7 @@ def test_doorbells_that_wait_are_bounded(carrier: Carrier) -> None:
     bell, gate = Doorbell(), threading.Event()
     bell.running_loop().call_soon_threadsafe(gate.wait, 10)
     for _ in range(MAX_WAITING_RINGS + 50):
-        bell.ring({"type": "feed.look"})
+        bell.ring("feed.x", {"type": "feed.look"})
     assert bell.pending == MAX_WAITING_RINGS
     gate.set()
     bell.flush()

@@ -12,7 +12,7 @@ from channels.layers import InMemoryChannelLayer
 from django.db import connection, connections
 from pytest_django import Settings
 
-from echo.feed import Reader, Relay, apublish, get_relay, nodes, threads
+from echo.feed import Reader, Relay, apublish, get_relay, threads
 from echo.feed import relay as module
 from echo.feed.nodes import message, unpack
 from echo.feed.threads import history
@@ -432,10 +432,10 @@ async def test_a_listener_that_ends_leaves_its_group(carried: Relay) -> None:
     assert isinstance(carried.nodes.layer, Carrier)
     groups = carried.nodes.layer.groups
     listening = asyncio.create_task(carried.nodes.listen())
-    await until(lambda: groups.get(nodes.GROUP))
+    await until(lambda: groups.get(carried.nodes.group))
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
-    assert not groups.get(nodes.GROUP)
+    assert not groups.get(carried.nodes.group)
 
 
 async def test_a_silent_layer_is_down_and_back_with_its_first_sound(

@@ -1,0 +1,246 @@
+"""Who may no longer read a topic is sent none of its events, however long the connection."""
+
+import secrets
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from echo.tests.live import COMMANDS, LiveSite, wait_until
+from echo.tests.transports.adapters import (
+    TRANSPORTS,
+    Ended,
+    EventStream,
+    LongPoll,
+    Refused,
+    ShortPoll,
+    Stream,
+    WebSocket,
+    ask,
+    http_connection,
+    named,
+    next_of,
+    take_data,
+)
+from echo.tests.transports.conftest import ENVIRONMENT, FeedSite, prepare
+
+NEVER, SOON = "3600", "0.5"
+DAY_MS = 24 * 60 * 60 * 1000
+STREAMS = {"websocket": WebSocket, "sse": EventStream}
+
+
+@dataclass(frozen=True)
+class Person:
+    """A member of staff with a session of their own."""
+
+    site: LiveSite
+    id: int
+    cookie: str
+
+    def change(self, how: str) -> None:
+        asked = urlencode({"id": self.id, "change": how})
+        assert ask(self.site, f"/change?{asked}").status == 200
+
+    def sign_out(self) -> None:
+        """As the admin's button does."""
+        token = "a" * 32
+        with closing(http_connection(self.site, "127.0.0.1")) as connection:
+            fields = {
+                "Cookie": f"{self.cookie}; csrftoken={token}",
+                "X-CSRFToken": token,
+            }
+            connection.request("POST", "/admin/logout/", headers=named(fields))
+            assert connection.getresponse().status == 200
+
+
+def site_that_judges(seconds: str, request: Any, factory: Any) -> Iterator[FeedSite]:
+    live = LiveSite(
+        request.param,
+        factory.mktemp(request.param),
+        **ENVIRONMENT | {"FEED_JUDGE_SECONDS": seconds},
+    )
+    prepared = prepare(live)
+    live.start()
+    try:
+        yield prepared
+    finally:
+        live.stop()
+    assert "Traceback" not in live.log, live.log
+
+
+@pytest.fixture(scope="module", params=COMMANDS)
+def feed_site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FeedSite]:
+    """A site that judges again only when it is told of a change."""
+    yield from site_that_judges(NEVER, request, tmp_path_factory)
+
+
+@pytest.fixture(scope="module", params=COMMANDS)
+def watchful_site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FeedSite]:
+    """A site that judges again twice a second."""
+    yield from site_that_judges(SOON, request, tmp_path_factory)
+
+
+def make_person(site: LiveSite) -> Person:
+    name = f"staff-{secrets.token_hex(4)}"
+    return Person(site, **ask(site, f"/person?name={name}").json())
+
+
+@pytest.fixture
+def person(feed_site: FeedSite) -> Person:
+    return make_person(feed_site.live)
+
+
+def read_on(stream: Stream) -> tuple[list[Any], int | None]:
+    """What comes until the stream ends or asks to be let in again: data, and the code."""
+    data: list[Any] = []
+    code: int | None = None
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            frame = stream.next()
+        except (Ended, Refused) as end:
+            closed = getattr(end, "code", None) or getattr(end, "status", None)
+            return data, code or closed
+        if frame["type"] == "event":
+            data.append(frame["data"])
+        if frame["type"] == "bye":
+            code = frame["code"]
+    raise AssertionError(f"the stream goes on: {data}")
+
+
+def taken_away(person: Person, how: str) -> None:
+    person.sign_out() if how == "signed out" else person.change(how)
+
+
+HOW = ["signed out", "demoted", "inactive", "deleted", "new password"]
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_nothing_is_delivered_after_the_right_to_it_is_taken_away(
+    feed_site: FeedSite, streams: Any, transport: str, how: str, person: Person
+) -> None:
+    topic = f"staff.{secrets.token_hex(4)}"
+    stream = streams(TRANSPORTS[transport], topic, cookie=person.cookie)
+    feed_site.publish(topic, "before")
+    assert take_data(stream, 1) == ["before"]
+    taken_away(person, how)
+    feed_site.publish(topic, *range(5))
+    is_poll = transport in ("longpoll", "shortpoll")
+    assert read_on(stream) == ([], 403 if is_poll else 4507)
+
+
+@pytest.mark.parametrize("how", ["signed out", "demoted"])
+def test_a_socket_is_closed_with_4507(streams: Any, how: str, person: Person) -> None:
+    stream = streams(WebSocket, "staff.x", "news", cookie=person.cookie)
+    taken_away(person, how)
+    bye = next_of(stream, "bye")
+    assert (bye["code"], bye["retry_ms"]) == (4507, DAY_MS)
+    with pytest.raises(Ended) as end:
+        stream.next()
+    assert end.value.code == 4507
+    assert end.value.reason == "no longer allowed to read these topics"
+
+
+def test_an_event_stream_is_told_not_to_come_back_for_a_day(
+    streams: Any, person: Person
+) -> None:
+    stream = streams(EventStream, "staff.x", cookie=person.cookie)
+    person.sign_out()
+    assert next_of(stream, "bye")["code"] == 4507
+    assert stream.retries[-1] == DAY_MS
+    with pytest.raises(Ended):
+        stream.next()
+
+
+def waits(site: LiveSite) -> bool:
+    """True while a long poll is open."""
+    return b'feed_connections{transport="longpoll"} 1.0' in ask(site, "/metrics").body
+
+
+def test_a_long_poll_that_waits_is_answered_at_once(
+    streams: Any, person: Person
+) -> None:
+    stream = streams(LongPoll, "staff.x", cookie=person.cookie)
+    stream.wait = "25"
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(stream.next)
+        wait_until(lambda: waits(person.site), "the poll to wait")
+        began = time.monotonic()
+        person.sign_out()
+        assert waiting.result(10)["code"] == 4507
+    assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize("how", ["signed out", "demoted"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_reader_of_everything_goes_on_with_what_is_public(
+    feed_site: FeedSite, streams: Any, transport: str, how: str, person: Person
+) -> None:
+    topic = secrets.token_hex(4)
+    stream = streams(TRANSPORTS[transport], "*", cookie=person.cookie)
+    feed_site.publish(f"staff.{topic}", "for staff")
+    assert take_data(stream, 1) == ["for staff"]
+    taken_away(person, how)
+    feed_site.publish(f"staff.{topic}", "no longer")
+    feed_site.publish(topic, "public")
+    assert take_data(stream, 1) == ["public"]
+
+
+@pytest.mark.parametrize("transport", STREAMS)
+def test_a_user_s_own_topics_end_with_the_session_and_not_with_the_staff_s_rights(
+    feed_site: FeedSite, streams: Any, transport: str, person: Person
+) -> None:
+    topic = f"user.{person.id}.mail"
+    stream = streams(TRANSPORTS[transport], topic, cookie=person.cookie)
+    person.change("demoted")
+    feed_site.publish(topic, "still theirs")
+    assert take_data(stream, 1) == ["still theirs"]
+    person.change("new password")
+    feed_site.publish(topic, "not theirs")
+    assert read_on(stream) == ([], 4507)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_who_reads_only_what_is_public_goes_on(
+    feed_site: FeedSite, streams: Any, transport: str, topic: str, person: Person
+) -> None:
+    stream = streams(TRANSPORTS[transport], topic, cookie=person.cookie)
+    person.sign_out()
+    feed_site.publish(topic, 1, 2)
+    assert take_data(stream, 2) == [1, 2]
+
+
+@pytest.mark.parametrize("transport", STREAMS)
+def test_others_and_another_sign_in_are_left_alone(
+    feed_site: FeedSite, streams: Any, transport: str, person: Person
+) -> None:
+    topic = f"staff.{secrets.token_hex(4)}"
+    stream = streams(TRANSPORTS[transport], topic, cookie=person.cookie)
+    make_person(feed_site.live).sign_out()
+    person.change("signed in again")
+    feed_site.publish(topic, 1)
+    assert take_data(stream, 1) == [1]
+
+
+@pytest.mark.parametrize("transport", [WebSocket, EventStream, LongPoll, ShortPoll])
+def test_a_change_that_nobody_announces_is_found_by_the_next_round(
+    watchful_site: FeedSite, transport: type[Stream]
+) -> None:
+    person = make_person(watchful_site.live)
+    asked: Any = {"cookie": person.cookie}
+    with ExitStack() as stack:
+        stream = stack.enter_context(
+            closing(transport(watchful_site.live, "staff.x", **asked))
+        )
+        person.change("demoted silently")
+        assert read_on(stream)[1] in (4507, 403)
