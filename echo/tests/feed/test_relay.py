@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from channels.layers import InMemoryChannelLayer
-from django.db import connection, connections
+from django.db import DatabaseError, connection, connections
 from pytest_django import Settings
 
 from echo.feed import Reader, Relay, apublish, get_relay, threads
@@ -235,6 +235,40 @@ async def test_connections_are_limited_for_the_process(
     with pytest.raises(TooMany, match="this node has its 2 connections"):
         await subscribe(relay)
     last.close()
+    await subscribe(relay)
+
+
+async def test_a_burst_finds_no_more_places_than_there_are(
+    relay: Relay, settings: Settings
+) -> None:
+    settings.FEED_MAX_CONNECTIONS = 5
+    settings.FEED_MAX_CONNECTIONS_PER_ADDRESS = 2
+    burst = [
+        subscribe(relay, since="earliest", address=f"192.0.2.{number % 4}")
+        for number in range(40)
+    ]
+    taken = await asyncio.gather(*burst, return_exceptions=True)
+    assert sum(isinstance(one, TooMany) for one in taken) == 35
+    assert len(relay.subscriptions) == relay.addresses.total() == 5
+    assert max(relay.addresses.values()) <= 2
+
+
+async def test_a_connection_that_is_not_made_gives_its_place_back(
+    relay: Relay, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FEED_MAX_CONNECTIONS = 1
+
+    async def fail(*_: Any) -> None:
+        raise DatabaseError("away")
+
+    monkeypatch.setattr(module, "read_start", fail)
+    for _ in range(3):
+        with pytest.raises(DatabaseError):
+            await subscribe(relay, since="earliest")
+    waiting = asyncio.create_task(subscribe(relay, since="earliest"))
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert (relay.reserved, relay.addresses) == (0, Counter())
     await subscribe(relay)
 
 

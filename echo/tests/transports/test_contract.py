@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -330,6 +331,24 @@ def test_connections_beyond_a_limit_are_refused(
         subscribe(source="127.0.0.3")
     assert refusal.value.status == 429
     assert "this node has its 12 connections" in refusal.value.error["detail"]
+
+
+def test_a_burst_of_connections_finds_no_more_places_than_there_are(
+    feed_site: FeedSite, streams: Open
+) -> None:
+    assert feed_connections(feed_site) == 0
+
+    def status(number: int) -> int:
+        try:
+            streams(TRANSPORTS["sse"], since="earliest", source="127.0.0.4")
+        except Refused as refusal:
+            return refusal.status
+        return 200
+
+    with ThreadPoolExecutor(40) as threads:
+        answers = Counter(threads.map(status, range(40)))
+    taken = MAX_CONNECTIONS_PER_ADDRESS
+    assert answers == {200: taken, 429: 40 - taken}
 
 
 def feed_connections(feed_site: FeedSite) -> int:

@@ -16,6 +16,7 @@ from echo.tests.transports.adapters import (
     Frame,
     LongPoll,
     Stream,
+    WebSocket,
     ask,
     next_of,
     take_data,
@@ -148,3 +149,25 @@ def test_an_event_stream_ends_when_its_time_is_over_and_is_resumed(
         assert stream.cursor is not None
         with closing(EventStream(live, last_event_id=stream.cursor)) as again:
             assert again.hello["resumed"]
+
+
+@pytest.mark.parametrize("server", COMMANDS)
+def test_a_websocket_ends_when_its_time_is_over_and_loses_nothing(
+    server: str, tmp_path: Path
+) -> None:
+    live = LiveSite(server, tmp_path, FEED_WEBSOCKET_LIFETIME_SECONDS="0.5")
+    site = prepare(live)
+    live.start()
+    try:
+        with closing(WebSocket(live, "news")) as socket:
+            bye = next_of(socket, "bye")
+            assert (bye["code"], bye["retry_ms"]) == (4011, 0)
+            with pytest.raises(Ended) as end:
+                socket.next()
+        assert (end.value.code, end.value.reason) == (4011, "lifetime is over")
+        site.publish("news", "meanwhile")
+        with closing(WebSocket(live, "news", since=socket.cursor)) as again:
+            assert again.hello["resumed"]
+            assert take_data(again, 1) == ["meanwhile"]
+    finally:
+        live.stop()

@@ -5,9 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
@@ -22,40 +20,15 @@ from echo.tests.transports.adapters import (
     Stream,
     WebSocket,
     ask,
-    http_connection,
-    named,
     next_of,
     take_data,
 )
 from echo.tests.transports.conftest import ENVIRONMENT, FeedSite, prepare
+from echo.tests.transports.people import Person, make_person
 
 NEVER, SOON = "3600", "0.5"
 DAY_MS = 24 * 60 * 60 * 1000
 STREAMS = {"websocket": WebSocket, "sse": EventStream}
-
-
-@dataclass(frozen=True)
-class Person:
-    """A member of staff with a session of their own."""
-
-    site: LiveSite
-    id: int
-    cookie: str
-
-    def change(self, how: str) -> None:
-        asked = urlencode({"id": self.id, "change": how})
-        assert ask(self.site, f"/change?{asked}").status == 200
-
-    def sign_out(self) -> None:
-        """As the admin's button does."""
-        token = "a" * 32
-        with closing(http_connection(self.site, "127.0.0.1")) as connection:
-            fields = {
-                "Cookie": f"{self.cookie}; csrftoken={token}",
-                "X-CSRFToken": token,
-            }
-            connection.request("POST", "/admin/logout/", headers=named(fields))
-            assert connection.getresponse().status == 200
 
 
 def site_that_judges(seconds: str, request: Any, factory: Any) -> Iterator[FeedSite]:
@@ -87,11 +60,6 @@ def watchful_site(
 ) -> Iterator[FeedSite]:
     """A site that judges again twice a second."""
     yield from site_that_judges(SOON, request, tmp_path_factory)
-
-
-def make_person(site: LiveSite) -> Person:
-    name = f"staff-{secrets.token_hex(4)}"
-    return Person(site, **ask(site, f"/person?name={name}").json())
 
 
 @pytest.fixture

@@ -1,0 +1,38 @@
+"""People of a live site whose rights a test takes away."""
+
+import secrets
+from contextlib import closing
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from echo.tests.live import LiveSite
+from echo.tests.transports.adapters import HERE, ask, http_connection, named
+
+
+@dataclass(frozen=True)
+class Person:
+    """A member of staff with a session of their own."""
+
+    site: LiveSite
+    id: int
+    cookie: str
+
+    def change(self, how: str) -> None:
+        asked = urlencode({"id": self.id, "change": how})
+        assert ask(self.site, f"/change?{asked}").status == 200
+
+    def sign_out(self) -> None:
+        """As the admin's button does."""
+        token = "a" * 32
+        with closing(http_connection(self.site, HERE)) as connection:
+            fields = {
+                "Cookie": f"{self.cookie}; csrftoken={token}",
+                "X-CSRFToken": token,
+            }
+            connection.request("POST", "/admin/logout/", headers=named(fields))
+            assert connection.getresponse().status == 200
+
+
+def make_person(site: LiveSite) -> Person:
+    name = f"staff-{secrets.token_hex(4)}"
+    return Person(site, **ask(site, f"/person?name={name}").json())
