@@ -76,18 +76,29 @@ def check_doorbell(app_configs: Any, **options: Any) -> list[CheckMessage]:
             )
         ]
     in_memory = layer["BACKEND"].endswith("InMemoryChannelLayer")
-    on_sqlite = settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
-    if in_memory and settings.WORKERS > 1 and not on_sqlite:
+    if in_memory and settings.WORKERS > 1:
         return [
             Warning(
                 f"WEB_CONCURRENCY is {settings.WORKERS}, and the channel layer is in "
-                "memory: events cross processes only when the log is looked at, up to "
-                "a second late.",
-                hint="Set REDIS_URL, so that processes ring each other's doorbell.",
+                f"memory: {', '.join(shortcomings())}.",
+                hint="Set REDIS_URL, so that the processes reach each other.",
                 id="echo.W003",
             )
         ]
     return []
+
+
+def shortcomings() -> Iterator[str]:
+    """What does not work when processes do not reach each other."""
+    yield "the admin lists, disconnects and counts the deliveries of one process only"
+    yield (
+        "a reader of another process keeps rights that are taken away for up to "
+        f"{settings.FEED_JUDGE_SECONDS:g} s"
+    )
+    if not settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        yield (
+            "events cross processes only when the log is looked at, up to a second late"
+        )
 
 
 @register()

@@ -23,7 +23,16 @@ def unheard(answer: dict[str, Any]) -> list[str]:
     if answer.get("alone"):
         text = _("The channel layer is down: only this node's connections are known.")
         words.append(text)
+    if answer.get("isolated"):
+        words.append(this_process_only())
     return words
+
+
+def this_process_only() -> str:
+    return _(
+        "This process only: the channel layer is in memory, and reaches none of the "
+        "site's other processes. Set REDIS_URL."
+    )
 
 
 def at_least(count: int, answer: dict[str, Any]) -> int | str:

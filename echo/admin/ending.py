@@ -120,7 +120,9 @@ def not_asked(answer: dict[str, Any]) -> str:
     """The nodes that gave no answer, for the log of actions; empty when all did."""
     if answer["silent"]:
         return f"; silent: {', '.join(answer['silent'])}"
-    return "; the channel layer was down, only one node was asked" * answer["alone"]
+    if answer["alone"]:
+        return "; the channel layer was down, only one node was asked"
+    return "; this process only: the channel layer is in memory" * answer["isolated"]
 
 
 def disconnection(reason: str) -> Ending:

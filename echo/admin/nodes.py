@@ -16,6 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from echo import feed
+from echo.admin.asking import this_process_only
 from echo.admin.listing import TRANSPORTS
 from echo.admin.readonly import ReadOnly
 from echo.models import Event, Node
@@ -104,6 +105,7 @@ def table(site: dict[str, Any]) -> dict[str, Any]:
         "nodes": [row(node, site["log"], unheard) for node in nodes],
         "connections": sum(node["connections"] for node in nodes),
         "others_are_unheard": own["channel_layer"] == "down",
+        "isolation": this_process_only() if site["isolated"] else "",
         "clocks_differ": any(clock(node["clock_ahead_seconds"]) for node in nodes),
     }
 

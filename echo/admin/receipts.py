@@ -64,6 +64,8 @@ def label(state: str, answer: dict[str, Any]) -> str:
         return _("%(outcome)s on this node") % {"outcome": words}
     if answer["silent"]:
         return _("%(outcome)s on the nodes that answered") % {"outcome": words}
+    if answer.get("isolated"):
+        return _("%(outcome)s in this process") % {"outcome": words}
     return words
 
 

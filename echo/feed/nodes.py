@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
-from echo.feed import metrics
+from echo.feed import metrics, processes
 from echo.feed.event import Event
 from echo.feed.question import Question
 
@@ -73,6 +73,11 @@ class Nodes:
         if not self.carries:
             return "none"
         return "up" if self.up else "down"
+
+    @property
+    def is_isolated(self) -> bool:
+        """True when other processes may serve whom no channel layer reaches."""
+        return not self.carries and processes.others_may_serve()
 
     async def listen(self) -> None:
         """One channel and one group membership for the whole process."""
@@ -183,7 +188,8 @@ class Nodes:
         """All nodes' answers as one, with the ``nodes`` that gave them and the ``silent``.
 
         Waits for every node that has been heard of lately, 0.75 s at most. ``alone`` is
-        True while the channel layer is down, and others could not be asked.
+        True while the channel layer is down, and others could not be asked; ``isolated``
+        when it is in memory, and others may be there.
         """
         answers = {self.relay.node: await question.answer(self.relay)}
         expected = answers.keys() | set()
@@ -193,6 +199,7 @@ class Nodes:
             "nodes": sorted(answers),
             "silent": sorted(expected - answers.keys()),
             "alone": self.state == "down",
+            "isolated": self.is_isolated,
         }
 
     async def ask_others(self, question: Question, answers: dict[str, Any]) -> set[str]:

@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 from django.db import DatabaseError
 
-from echo.feed import log, metrics
+from echo.feed import log, metrics, processes
 from echo.feed.access import Interest, Reader
 from echo.feed.event import Event, Notice
 from echo.feed.farewell import before_shutdown, return_seconds
@@ -96,6 +96,7 @@ class Relay:
         self.watch = log.CommitWatch()
         jobs = [self.watch_log, self.tick, self.keep_retention, self.stats.keep]
         jobs += [self.rights.keep]
+        processes.hold_lock()
         if self.nodes.carries:
             self.nodes.acquainted_at = self.loop.time() + ACQUAINTANCE_SECONDS
             jobs += [self.nodes.listen, self.nodes.pulse]
@@ -486,10 +487,17 @@ async def ask(question: Question) -> dict[str, Any]:
 
 
 async def describe_nodes() -> dict[str, Any]:
-    """``log``, its head (None while it is down), and a description of each of the ``nodes``."""
+    """``log``, its head (None while it is down), and a description of each of the ``nodes``.
+
+    ``isolated`` is True when other processes may be there whom no channel layer reaches.
+    """
     relay = await get_relay()
     try:
         head = str(await read_head())
     except DatabaseError:
         head = None
-    return {"log": head, "nodes": relay.nodes.describe()}
+    return {
+        "log": head,
+        "nodes": relay.nodes.describe(),
+        "isolated": relay.nodes.is_isolated,
+    }

@@ -113,3 +113,42 @@ def test_the_nodes_of_a_site_stay_together_when_the_log_begins_a_new_life(
         assert next_of(socket, "reset")["reason"] == "epoch"
     wait_until(lambda: knows(site.live, other), "the nodes to meet again")
     wait_until(lambda: knows(other, site.live), "the nodes to meet again")
+
+
+SUPERUSER = """
+from django.contrib.auth.models import User
+from django.test import Client
+client = Client()
+client.force_login(User.objects.create_superuser("boss"))
+print(client.cookies["sessionid"].value)
+"""
+PAGES = ("/admin/echo/connection/", "/admin/echo/node/", "/admin/echo/topic/")
+ONLY = b"This process only"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_process_that_reaches_no_other_says_so_on_each_page(
+    tmp_path: Path, workers: int
+) -> None:
+    live = LiveSite("uvicorn", tmp_path, ("--workers", str(workers)))
+    site = prepare(live)
+    key = live.manage("shell", "-v0", "-c", SUPERUSER).strip()
+
+    def told(path: str) -> bool:
+        answer = ask(live, path, Cookie=f"sessionid={key}")
+        assert answer.status == 200
+        return ONLY in answer.body
+
+    live.start()
+    try:
+        (event,) = site.publish("news", 1)
+        receipt = f"/admin/echo/event/{event.partition('-')[2]}/receipt/"
+        with ExitStack() as stack:
+            for _ in range(20):
+                stack.enter_context(closing(WebSocket(live, "news")))
+            if workers > 1:
+                wait_until(lambda: told(PAGES[0]), "both workers to have readers")
+            pages = [*PAGES, receipt] * 5  # by one worker or the other
+            assert [told(path) for path in pages] == [workers > 1] * len(pages)
+    finally:
+        live.stop()
