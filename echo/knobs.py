@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import parse_qsl
 
+from echo import durations
 from echo.protocol import (
     MAX_CLOSE_REASON_BYTES,
     CloseCode,
@@ -27,8 +28,6 @@ MAX_PARAMETERS = 100
 
 # Go's time.ParseDuration, less the units that exceed ten seconds.
 DURATION_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0}
-DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s)")
-NUMBER = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
 # RFC 9110 section 5.6.2: what Sec-WebSocket-Protocol may hold.
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -39,13 +38,12 @@ class KnobError(ValueError):
 
 def parse_duration(text: str) -> float:
     """Seconds, from Go style (``250ms``, ``1.5s``, ``1s500ms``) or plain seconds; 0 to 10."""
-    if NUMBER.fullmatch(text):
-        seconds = float(text)
-    else:
-        parts = DURATION_PART.findall(text)
-        if not parts or "".join(number + unit for number, unit in parts) != text:
-            raise KnobError("a duration such as 250ms, 1.5s or 2, from 0s to 10s")
-        seconds = sum(float(number) * DURATION_UNITS[unit] for number, unit in parts)
+    seconds = durations.parse_duration(text, DURATION_UNITS)
+    if seconds is None:
+        raise KnobError(
+            "a duration such as 250ms, 1.5s or 2, from 0s to 10s, in at most "
+            f"{durations.MAX_CHARACTERS} characters"
+        )
     if seconds > MAX_DURATION_SECONDS:
         raise KnobError("a duration from 0s to 10s")
     return seconds
@@ -53,9 +51,13 @@ def parse_duration(text: str) -> float:
 
 def parse_share(text: str) -> float:
     """A number from 0 to 1."""
-    if not NUMBER.fullmatch(text) or float(text) > 1:
-        raise KnobError("a number from 0 to 1, such as 0.25")
-    return float(text)
+    share = durations.parse_decimal(text)
+    if share is None or share > 1:
+        raise KnobError(
+            "a number from 0 to 1, such as 0.25, in at most "
+            f"{durations.MAX_CHARACTERS} characters"
+        )
+    return share
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:

@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidURI
 from websockets.headers import build_host
 from websockets.uri import WebSocketURI, parse_uri
 
+from echo import durations
 from echo.protocol import MAX_CLOSE_REASON_BYTES, is_sendable_close_code
 
 # gorilla's is localhost:8080; this is where `manage.py runserver` listens.
@@ -22,12 +23,13 @@ DEFAULT_TIMEOUT_SECONDS = (
 )
 CLOCK_INTERVAL_SECONDS = 1.0
 
+# How much of a value an error quotes.
+SHOWN_CHARACTERS = 60
+
 SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 # RFC 3986: what a path or a query holds as it is; `%` because it may be quoted already.
 URL_CHARACTERS = "%:/?#[]@!$&'()*+,;=~"
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ms|s|m|h)")
-NUMBER = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
 # RFC 9110 section 5.6.2: header names and subprotocols are tokens.
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Section 5.5: visible characters, spaces and tabs, as ISO 8859-1.
@@ -74,11 +76,11 @@ def parse_url(text: str) -> WebSocketURI:
         # A host that is not ASCII makes parse_uri quote the rest once more.
         return replace(uri, path=path, query=query)
     except KeyError:
-        problem = f"the scheme {parts.scheme!r}"
+        problem = f"the scheme {cut(parts.scheme)}"
     except InvalidURI as error:
-        problem = f"{text!r}: {error.msg}"
+        problem = f"{cut(text)}: {error.msg}"
     except ValueError as error:  # a port that is no number, a host that is no name
-        problem = f"{text!r}: {error}"
+        problem = f"{cut(text)}: {cut(str(error))}"
     raise ArgumentTypeError(
         "expected a ws://, wss://, http:// or https:// URL or host:port/path, "
         f"got {problem}"
@@ -87,27 +89,26 @@ def parse_url(text: str) -> WebSocketURI:
 
 def parse_duration(text: str) -> float:
     """Seconds, from Go style (``250ms``, ``1m30s``) or plain seconds."""
-    if NUMBER.fullmatch(text):
-        return float(text)
-    parts = DURATION_PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
+    seconds = durations.parse_duration(text, UNIT_SECONDS)
+    if seconds is None:
         raise ArgumentTypeError(
-            f"expected a duration such as 250ms, 1.5s, 1m30s or 2, got {text!r}"
+            "expected a duration such as 250ms, 1.5s, 1m30s or 2, in at most "
+            f"{durations.MAX_CHARACTERS} characters, got {cut(text)}"
         )
-    return sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
+    return seconds
 
 
 def parse_positive_duration(text: str) -> float:
     """A duration of more than nothing."""
     if seconds := parse_duration(text):
         return seconds
-    raise ArgumentTypeError(f"expected a duration of more than 0 s, got {text!r}")
+    raise ArgumentTypeError(f"expected a duration of more than 0 s, got {cut(text)}")
 
 
 def parse_count(text: str) -> int:
     """A whole number from 1."""
     if not re.fullmatch("[0-9]{1,18}", text) or int(text) == 0:
-        raise ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+        raise ArgumentTypeError(f"expected a whole number from 1, got {cut(text)}")
     return int(text)
 
 
@@ -116,7 +117,7 @@ def parse_header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     value = value.strip()
     if not colon or not TOKEN.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
-        raise ArgumentTypeError(f"expected 'Name: value' on one line, got {text!r}")
+        raise ArgumentTypeError(f"expected 'Name: value' on one line, got {cut(text)}")
     return name, value
 
 
@@ -130,7 +131,7 @@ def parse_subprotocol(text: str) -> str:
     if not TOKEN.fullmatch(text):
         raise ArgumentTypeError(
             "expected a subprotocol name of letters, digits and !#$%&'*+.^_`|~-, got "
-            f"{text!r}; repeat the option to offer several"
+            f"{cut(text)}; repeat the option to offer several"
         )
     return text
 
@@ -139,19 +140,26 @@ def parse_close_code(text: str) -> int:
     """A close code that may go over the wire."""
     if not re.fullmatch("[0-9]{4}", text) or not is_sendable_close_code(int(text)):
         raise ArgumentTypeError(
-            f"expected a code from 1000-1003, 1007-1014 or 3000-4999, got {text!r}"
+            f"expected a code from 1000-1003, 1007-1014 or 3000-4999, got {cut(text)}"
         )
     return int(text)
 
 
 def parse_close_reason(text: str) -> str:
     """Text that fits into a close frame."""
-    size = len(text.encode(errors="surrogateescape"))
+    size = len(text.encode(errors="surrogatepass"))
     if size > MAX_CLOSE_REASON_BYTES or not text.isascii() and not is_utf8(text):
         raise ArgumentTypeError(
             f"expected at most {MAX_CLOSE_REASON_BYTES} bytes of UTF-8, got {size} bytes"
         )
     return text
+
+
+def cut(text: str) -> str:
+    """Return a value as an error quotes it: escaped, and no longer than a line."""
+    return repr(
+        text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
+    )
 
 
 def is_utf8(text: str) -> bool:

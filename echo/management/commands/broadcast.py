@@ -115,5 +115,5 @@ def positive_number(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < math.inf:
-        raise ArgumentTypeError(f"expected a number above 0, got {text!r}")
+        raise ArgumentTypeError(f"expected a number above 0, got {text[:60]!r}")
     return number

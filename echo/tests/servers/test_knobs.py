@@ -4,8 +4,10 @@ import json
 import time
 from urllib.parse import quote
 
+import httpx
 import pytest
 
+from echo.tests.live import LiveSite
 from echo.tests.servers.conftest import Connect
 from echo.tests.servers.frames import (
     Connection,
@@ -345,3 +347,18 @@ def test_knobs_combine(connect: Connect) -> None:
         text("1"),
         close(4444, "done"),
     ]
+
+
+@pytest.mark.parametrize("name", ["delay", "hang", "close_delay", "jitter"])
+def test_a_long_number_is_refused_at_once(
+    quiet_site: LiveSite, connect: Connect, name: str
+) -> None:
+    """Once it was read over and over again, and held up the whole process for minutes."""
+    begun = time.monotonic()
+    with pytest.raises(Refused, match="400") as refused:
+        connect(f"/echo?{name}={'1' * 8000}x")
+    detail = json.loads(refused.value.body)["detail"]
+    assert "in at most 40 characters" in detail
+    assert len(detail) < 200
+    assert httpx.get(f"{quiet_site.url}/healthz").status_code == 200
+    assert time.monotonic() - begun < 5
