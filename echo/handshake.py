@@ -10,10 +10,15 @@ from urllib.parse import parse_qsl, urlsplit
 
 from channels.security.websocket import OriginValidator
 from django.conf import settings
+from django.http.request import split_domain_port, validate_host
 
 from echo.protocol import error_body, redacted
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+# Django's own for DEBUG without ALLOWED_HOSTS (HttpRequest.get_host).
+DEBUG_HOSTS = [".localhost", "127.0.0.1", "[::1]"]
+# How much of a stranger's text an error quotes.
+SHOWN_CHARACTERS = 100
 
 
 async def refuse(send: Any, status: int, detail: str) -> None:
@@ -38,7 +43,8 @@ async def refuse(send: Any, status: int, detail: str) -> None:
 
 async def not_found(scope: Any, receive: Any, send: Any) -> None:
     """The last route: an unknown WebSocket path is refused with 404."""
-    await refuse(send, 404, f"no WebSocket endpoint at {scope['path']}; see /echo")
+    path = scope["path"][:SHOWN_CHARACTERS]
+    await refuse(send, 404, f"no WebSocket endpoint at {path}; see /echo")
 
 
 def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
@@ -69,8 +75,32 @@ def address(pair: Any) -> str | None:
     return f"{pair[0]}:{pair[1]}" if pair else None
 
 
+def host_problem(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return what is wrong with a request's Host, None where ALLOWED_HOSTS names it.
+
+    The rule of HttpRequest.get_host, for what does not pass through Django: with any Host
+    let in, a page whose name is made to point here (DNS rebinding) has the site's origin.
+    X-Forwarded-Host is not looked at: any client can send it.
+    """
+    hosts = [value.decode("latin-1") for key, value in headers if key == b"host"]
+    if len(hosts) != 1:
+        return f"expected one Host header (RFC 9112 section 3.2), got {len(hosts)}"
+    allowed = settings.ALLOWED_HOSTS
+    if settings.DEBUG and not allowed:
+        allowed = DEBUG_HOSTS
+    domain, _ = split_domain_port(hosts[0])
+    if domain and validate_host(domain, allowed):
+        return None
+    return (
+        "expected a Host that is in the setting ALLOWED_HOSTS, got "
+        f"{hosts[0][:SHOWN_CHARACTERS]!r}; add its name there to let it in"
+    )
+
+
 class SameOrigin(OriginValidator):
     """Lets a WebSocket in when its Origin is the site itself, is allowed, or is absent.
+
+    The site itself is what ALLOWED_HOSTS says: another Host is refused before.
 
     A browser always sends an Origin; a command-line client need not, and nothing is gained
     by refusing one that does not: it could send any (gorilla's rule). Channels'
@@ -81,19 +111,17 @@ class SameOrigin(OriginValidator):
         super().__init__(application, settings.ALLOWED_ORIGINS)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        host = header(scope["headers"], b"host")
+        if problem := host_problem(scope["headers"]):
+            return await refuse(send, 400, problem)
+        host = header(scope["headers"], b"host") or ""
         origin = header(scope["headers"], b"origin")
-        if not host:
-            return await refuse(
-                send, 400, "expected a Host header (RFC 9112 section 3.2)"
-            )
         if origin is None or self.same(origin, host) or self.allowed(origin):
             return await self.application(scope, receive, send)
         return await refuse(
             send,
             403,
-            f"expected an Origin with the host {host}, got {origin}; "
-            "add it to ALLOWED_ORIGINS to let it in",
+            f"expected an Origin with the host {host[:SHOWN_CHARACTERS]}, got "
+            f"{origin[:SHOWN_CHARACTERS]}; add it to ALLOWED_ORIGINS to let it in",
         )
 
     def allowed(self, origin: str) -> bool:

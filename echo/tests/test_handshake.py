@@ -4,9 +4,18 @@ import json
 from typing import Any
 
 import pytest
+from django.core.exceptions import DisallowedHost
+from django.test import RequestFactory
+from hypothesis import given
+from hypothesis import strategies as st
 from pytest_django import Settings
 
 from echo.handshake import SameOrigin, address, describe, not_found, refuse
+
+
+@pytest.fixture(autouse=True)
+def site_names(settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["example.com", "[::1]"]
 
 
 async def answer(application: Any, **headers: str) -> list[dict[str, Any]]:
@@ -96,6 +105,84 @@ async def test_allowed_origins_are_let_in(
 
 async def test_a_handshake_without_a_host_is_refused_with_400() -> None:
     assert await status() == 400
+    assert await status(host="") == 400
+
+
+async def host_status(*hosts: str, **headers: str) -> int:
+    """The status of a handshake with these Host headers and no Origin."""
+    fields = [(b"host", host.encode("latin-1")) for host in hosts]
+    fields += [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "websocket", "path": "/echo", "headers": fields}
+    sent: list[dict[str, Any]] = []
+
+    async def send(event: dict[str, Any]) -> None:
+        sent.append(event)
+
+    await SameOrigin(accepts)(scope, None, send)
+    return int(sent[0].get("status", 101))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "expected"),
+    [
+        # With DEBUG and no ALLOWED_HOSTS, as Django judges HTTP.
+        ([], "localhost:8000", 101),
+        ([], "LOCALHOST", 101),
+        ([], "sub.localhost", 101),
+        ([], "localhost.", 101),
+        ([], "127.0.0.1:8000", 101),
+        ([], "[::1]:8000", 101),
+        ([], "[::1]", 101),
+        ([], "evil.example", 400),
+        ([], "192.0.2.7:8000", 400),
+        ([], "localhost.evil.example", 400),
+        ([], "localhost@evil.example", 400),
+        ([], "localhost:8000:8001", 400),
+        ([], "localhost, evil.example", 400),
+        ([], "[::1", 400),
+        ([], "local host", 400),
+        ([], "bücher.example", 400),
+        ([], "", 400),
+        (["example.com"], "EXAMPLE.com.:80", 101),
+        (["example.com"], "localhost", 400),
+        (["example.com"], "sub.example.com", 400),
+        ([".example.com"], "sub.example.com", 101),
+        (["*"], "anything.example", 101),
+        (["*"], "any thing", 400),
+        (["[2001:db8::7]"], "[2001:DB8::7]:8000", 101),
+    ],
+)
+async def test_a_handshake_names_an_allowed_host(
+    settings: Settings, allowed: list[str], host: str, expected: int
+) -> None:
+    settings.DEBUG, settings.ALLOWED_HOSTS = True, allowed
+    assert await host_status(host) == expected
+
+
+async def test_without_debug_an_empty_list_allows_no_host(settings: Settings) -> None:
+    settings.DEBUG, settings.ALLOWED_HOSTS = False, []
+    assert await host_status("localhost") == 400
+
+
+async def test_two_hosts_are_refused_with_400() -> None:
+    assert await host_status("example.com", "example.com") == 400
+
+
+async def test_a_forwarded_host_is_not_believed() -> None:
+    told = {"x-forwarded-host": "example.com"}
+    assert await host_status("evil.example", **told) == 400
+    assert await host_status("example.com", **{"x-forwarded-host": "evil"}) == 101
+
+
+@given(host=st.text(st.characters(codec="latin-1"), max_size=40))
+async def test_the_same_hosts_are_let_in_as_by_django(host: str) -> None:
+    request = RequestFactory().get("/", headers={"host": host})
+    try:
+        request.get_host()
+        expected = 101
+    except DisallowedHost:
+        expected = 400
+    assert await host_status(host) == expected
 
 
 async def test_a_refusal_is_json_with_the_reason() -> None:

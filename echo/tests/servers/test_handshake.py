@@ -3,7 +3,10 @@
 import base64
 import hashlib
 import json
+import socket
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +14,13 @@ import pytest
 
 from echo.tests.live import COMMANDS, LiveSite
 from echo.tests.servers.conftest import Connect
-from echo.tests.servers.frames import Connection, Opcode, Refused, text
+from echo.tests.servers.frames import (
+    SOCKET_TIMEOUT_SECONDS,
+    Connection,
+    Opcode,
+    Refused,
+    text,
+)
 
 ELSEWHERE = "https://app.example.com"
 
@@ -49,6 +58,18 @@ def test_no_extension_is_negotiated(connect: Connect) -> None:
     assert "sec-websocket-extensions" not in connection.headers
 
 
+@pytest.fixture(scope="module", params=COMMANDS)
+def open_site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveSite]:
+    """A site that has a name of its own, and lets other origins in."""
+    origins = f"{ELSEWHERE},https://.trusted.example,http://localhost:3000"
+    names = {"ALLOWED_HOSTS": "example.com,127.0.0.1,[::1]"}
+    directory = tmp_path_factory.mktemp("open")
+    with LiveSite(request.param, directory, ALLOWED_ORIGINS=origins, **names) as live:
+        yield live
+
+
 @pytest.mark.parametrize(
     ("host", "origin"),
     [
@@ -63,9 +84,10 @@ def test_no_extension_is_negotiated(connect: Connect) -> None:
     ],
 )
 def test_the_sites_own_origin_or_none_is_let_in(
-    connect: Connect, host: str, origin: str | None
+    open_site: LiveSite, host: str, origin: str | None
 ) -> None:
-    assert_open(connect(Host=host, Origin=origin))
+    with Connection(open_site.port, Host=host, Origin=origin) as connection:
+        assert_open(connection)
 
 
 @pytest.mark.parametrize(
@@ -81,27 +103,16 @@ def test_the_sites_own_origin_or_none_is_let_in(
         ("example.com", "null"),
         ("example.com", "example.com"),
         ("example.com", "file://"),
-        ("example.com", ELSEWHERE),
+        ("example.com", "https://app.example.org"),
     ],
 )
 def test_any_other_origin_is_refused_with_403(
-    connect: Connect, host: str, origin: str
+    open_site: LiveSite, host: str, origin: str
 ) -> None:
-    body = refusal(connect, Host=host, Origin=origin)
+    body = refusal(partial(Connection, open_site.port), Host=host, Origin=origin)
     assert (body["status_code"], body["error"]) == (403, "Forbidden")
     assert origin in body["detail"]
     assert "ALLOWED_ORIGINS" in body["detail"]
-
-
-@pytest.fixture(scope="module", params=COMMANDS)
-def open_site(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LiveSite]:
-    """A site that lets other origins in."""
-    origins = f"{ELSEWHERE},https://.trusted.example,http://localhost:3000"
-    directory = tmp_path_factory.mktemp("open")
-    with LiveSite(request.param, directory, ALLOWED_ORIGINS=origins) as live:
-        yield live
 
 
 @pytest.mark.parametrize(
@@ -134,6 +145,70 @@ def test_a_handshake_without_a_host_is_refused_with_400(connect: Connect) -> Non
     with pytest.raises(Refused) as refused:
         connect(Host=None)
     assert refused.value.status == 400
+
+
+@pytest.mark.parametrize("path", ["/echo", "/feed/ws"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "192.0.2.7"]
+)
+def test_another_host_is_refused_with_400(
+    connect: Connect, path: str, host: str
+) -> None:
+    """DNS rebinding: the page of a site whose name is made to point here."""
+    body = refusal(connect, path, Host=host, Origin=f"http://{host}")
+    assert (body["status_code"], body["error"]) == (400, "Bad Request")
+    assert "ALLOWED_HOSTS" in body["detail"]
+    assert host in body["detail"]
+
+
+@pytest.mark.parametrize("path", ["/echo", "/feed/ws"])
+def test_two_hosts_are_refused_with_400(
+    quiet_site: LiveSite, connect: Connect, path: str
+) -> None:
+    host = f"127.0.0.1:{quiet_site.port}"
+    with pytest.raises(Refused) as refused:
+        connect(path, X=f"1\r\nHost: {host}")
+    assert refused.value.status == 400
+
+
+def test_a_forwarded_host_is_not_believed(connect: Connect) -> None:
+    named = {"X_Forwarded_Host": "127.0.0.1"}
+    refusal(connect, Host="evil.example", Origin="http://127.0.0.1", **named)
+
+
+class UnixSite(LiveSite):
+    """The site on uvicorn, on a Unix socket in its directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "socket"
+        super().__init__("uvicorn", directory, ("--uds", str(self.path)))
+
+    def answers(self) -> bool:
+        return self.path.exists()
+
+    def connect(self, host: str) -> Connection:
+        connection = Connection.__new__(Connection)
+        connection.buffer = bytearray()
+        connection.socket = socket.socket(socket.AF_UNIX)
+        connection.socket.settimeout(SOCKET_TIMEOUT_SECONDS)
+        connection.socket.connect(str(self.path))
+        try:
+            connection.handshake("/echo", {"Host": host})
+        except BaseException:
+            connection.socket.close()
+            raise
+        return connection
+
+
+def test_hosts_are_judged_on_a_unix_socket_too(tmp_path: Path) -> None:
+    live = UnixSite(tmp_path)
+    with live:
+        for host in ("localhost", "LOCALHOST.", "[::1]:1", "127.0.0.1"):
+            with live.connect(host) as connection:
+                assert_open(connection)
+        with pytest.raises(Refused, match="400"):
+            live.connect("evil.example")
+    assert "Traceback" not in live.log
 
 
 @pytest.mark.parametrize(
@@ -183,8 +258,9 @@ def test_only_an_offered_subprotocol_is_selected(
 def test_the_handshake_is_shown_without_its_secrets(connect: Connect) -> None:
     connection = connect(
         "/echo?handshake=1&delay=0&colour=red&subprotocol=*",
-        Host="example.com",
-        Origin="http://example.com",
+        Host="sub.localhost",
+        Origin="http://sub.localhost",
+        X_Forwarded_Host="evil.example",
         Cookie="sessionid=secret",
         Authorization="Bearer secret",
         X_Custom="kept",
@@ -195,12 +271,12 @@ def test_the_handshake_is_shown_without_its_secrets(connect: Connect) -> None:
     assert frame.opcode == Opcode.TEXT
     assert b"secret" not in frame.payload
     assert seen["url"].endswith("/echo?handshake=1&delay=0&colour=red&subprotocol=*")
-    assert seen["url"].startswith("ws://example.com/")
+    assert seen["url"].startswith("ws://sub.localhost/")
     assert seen["args"]["colour"] == "red"
     assert seen["headers"]["Cookie"] == "[redacted]"
     assert seen["headers"]["Authorization"] == "[redacted]"
     assert seen["headers"]["X-Custom"] == "kept"
-    assert seen["origin"] == "http://example.com"
+    assert seen["origin"] == "http://sub.localhost"
     assert seen["subprotocols"] == ["chat", "superchat"]
     assert seen["subprotocol"] == "chat"
     host, port = connection.socket.getsockname()
