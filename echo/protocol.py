@@ -82,6 +82,8 @@ MAX_DATA_BYTES = 64 * 1024
 MAX_KEY_LENGTH = 200
 MAX_PUBLISHED_AT_ONCE = 100
 MAX_WAIT_SECONDS = 30
+# How much of a wrong value an error quotes.
+MAX_QUOTED_CHARACTERS = 60
 
 TOPIC = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 EVENT_ID = re.compile(rf"([0-9A-Za-z]{{{EPOCH_LENGTH}}})-(0|[1-9][0-9]{{0,17}})")
@@ -137,6 +139,25 @@ class EventId:
         return f"{self.epoch}-{self.number}"
 
 
+def quoted(value: object) -> str:
+    """Return a value as an error quotes it: a text escaped and cut, else its type's name.
+
+    The text of a list that is nested deeply, or of a long number, is an exception.
+    """
+    if isinstance(value, str):
+        return repr(value[:MAX_QUOTED_CHARACTERS])
+    return "none" if value is None else f"a value of type {type(value).__name__}"
+
+
+def is_utf8(text: str) -> bool:
+    """Return whether the text can be encoded: not with half of a surrogate pair in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_topic(topic: str) -> str:
     """The topic; an error for one that is not words of A-Z a-z 0-9 _ - joined with dots."""
     if (
@@ -146,7 +167,7 @@ def check_topic(topic: str) -> str:
     ):
         raise FeedError(
             f"topic: expected words of A-Z a-z 0-9 _ - joined with dots, at most "
-            f"{MAX_TOPIC_LENGTH} characters, got {str(topic)[:100]!r}"
+            f"{MAX_TOPIC_LENGTH} characters, got {quoted(topic)}"
         )
     return topic
 

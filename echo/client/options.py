@@ -14,7 +14,7 @@ from websockets.headers import build_host
 from websockets.uri import WebSocketURI, parse_uri
 
 from echo import durations
-from echo.protocol import MAX_CLOSE_REASON_BYTES, is_sendable_close_code
+from echo.protocol import MAX_CLOSE_REASON_BYTES, is_sendable_close_code, is_utf8
 
 # gorilla's is localhost:8080; this is where `manage.py runserver` listens.
 DEFAULT_ADDRESS = "localhost:8000"
@@ -160,12 +160,3 @@ def cut(text: str) -> str:
     return repr(
         text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
     )
-
-
-def is_utf8(text: str) -> bool:
-    """False for a command-line argument whose bytes were not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -20,7 +20,7 @@ from echo.feed import local, log, metrics, nodes
 from echo.feed.event import Event, encode_data
 from echo.feed.threads import publishing
 from echo.models import Event as EventRow
-from echo.protocol import MAX_KEY_LENGTH, FeedError, check_topic
+from echo.protocol import MAX_KEY_LENGTH, FeedError, check_topic, is_utf8, quoted
 
 logger = logging.getLogger("echo.feed")
 
@@ -94,12 +94,18 @@ apublish_many = publishing.wrap(publish_many)
 
 
 def check_key(key: object) -> str | None:
-    """A key that fits its column, or None."""
+    """A key that fits its column, which is UTF-8 without NUL, or None."""
     if key is None:
         return None
-    if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY_LENGTH or "\0" in key:
+    if (
+        not isinstance(key, str)
+        or not 1 <= len(key) <= MAX_KEY_LENGTH
+        or "\0" in key
+        or not is_utf8(key)
+    ):
         raise FeedError(
-            f"key: expected 1 to {MAX_KEY_LENGTH} characters, got {str(key)[:60]!r}"
+            f"key: expected 1 to {MAX_KEY_LENGTH} characters of UTF-8 without NUL, "
+            f"got {quoted(key)}"
         )
     return key
 

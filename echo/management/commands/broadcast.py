@@ -72,10 +72,11 @@ class Command(BaseCommand):
         try:
             data = json.loads(text) if as_json else text
             done = publish(topic, data, key=key, source=Event.Source.COMMAND)
-        except json.JSONDecodeError as error:
-            raise CommandError(f"expected JSON, got {text[:60]!r}: {error}") from None
         except FeedError as error:
             raise CommandError(str(error)) from None
+        # No JSON, a number longer or a nesting deeper than Python reads.
+        except (ValueError, RecursionError) as error:
+            raise CommandError(f"expected JSON, got {text[:60]!r}: {error}") from None
         except DatabaseError as error:
             raise CommandError(
                 f"cannot write to the log: {error}. Is DATABASE_URL that of the site, "

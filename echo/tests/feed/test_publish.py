@@ -60,16 +60,37 @@ def test_many_are_published_in_order_and_all_or_none() -> None:
     assert publish_many([]) == []
 
 
-@pytest.mark.parametrize("topic", ["", "a b", "*", "news.*", None, 7, "x" * 91])
+LONG = pytest.param(10**5000, id="a long number")
+DEEP: list[Any] = []
+for _ in range(5000):
+    DEEP = [DEEP]
+NESTED = pytest.param(DEEP, id="nested deeply")
+
+
+@pytest.mark.parametrize(
+    "topic",
+    ["", "a b", "*", "news.*", None, 7, "x" * 91, "\ud800", "a\0", LONG, ["news"]],
+)
 def test_what_is_no_topic_is_refused(topic: Any) -> None:
     with pytest.raises(FeedError, match="topic: expected words"):
         publish(topic, 1)
 
 
-@pytest.mark.parametrize("key", ["", "x" * 201, 7, "a\0b"])
+@pytest.mark.parametrize(
+    "key", ["", "x" * 201, 7, "a\0b", "\ud800", "a\udfff", LONG, NESTED, float("nan")]
+)
 def test_what_is_no_key_is_refused(key: Any) -> None:
     with pytest.raises(FeedError, match="key: expected 1 to 200 characters"):
         publish("news", 1, key=key)
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["\ud800", {"\ud800": 1}, ["\udfff"], LONG, float("nan"), 1e400, NESTED, b"x"],
+)
+def test_what_is_no_data_is_refused(data: Any) -> None:
+    with pytest.raises(FeedError, match="data: expected a JSON value"):
+        publish("news", data)
 
 
 def test_data_that_is_too_large_is_refused() -> None:

@@ -60,6 +60,14 @@ def test_a_key_makes_a_retry_harmless() -> None:
     [
         (["--json", "{"], "expected JSON, got '{'"),
         (["--json", "NaN"], "data: expected a JSON value"),
+        (["--json", "1e400"], "data: expected a JSON value"),
+        (["--json", "1" * 5000], "expected JSON, got '111"),
+        (["--json", "[" * 9999], "expected JSON, got '[[["),
+        (["--json", r'"\ud800"'], "data: expected a JSON value"),
+        # What a shell passes that is no UTF-8 comes as surrogates.
+        (["\udcff"], "data: expected a JSON value"),
+        (["--topic", "\udcff", "x"], "topic: expected words"),
+        (["--key", "\udcff", "x"], "key: expected 1 to 200 characters of UTF-8"),
         (["--topic", "no topic", "x"], "topic: expected words"),
         (["--key", "", "x"], "key: expected 1 to 200 characters"),
         (["--key", "k", "-"], "--key names one event"),
