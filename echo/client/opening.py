@@ -28,8 +28,8 @@ async def connect(options: Options, watch: Watch) -> Connection:
     except TimeoutError:
         raise ClientError(
             ExitCode.TIMEOUT,
-            f"expected {options.url} to open within {options.timeout:g} s, got no answer; "
-            "--timeout waits longer",
+            f"expected {options.url} to open within {options.timeout:g} s, got no whole "
+            "answer; --timeout waits longer",
             retry=True,
         ) from None
     except ssl.SSLError as error:
@@ -73,13 +73,13 @@ def tls_context(options: Options) -> ssl.SSLContext:
 def tls_problem(options: Options, error: ssl.SSLError) -> ClientError:
     """The server's certificate is not trusted, or it speaks no TLS."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        got = error.verify_message.rstrip(".")
+        got = escape(error.verify_message.rstrip("."))
         text = (
             f"expected a trusted certificate from {options.url}, got: {got}; "
             "-k accepts any, SSL_CERT_FILE names one to trust"
         )
     else:
-        got = error.reason or str(error)
+        got = escape(error.reason or str(error))
         text = f"expected TLS from {options.url}, got: {got}; is it a ws:// server?"
     return ClientError(ExitCode.NOT_CONNECTED, text)
 
@@ -87,12 +87,16 @@ def tls_problem(options: Options, error: ssl.SSLError) -> ClientError:
 def network_problem(options: Options, error: OSError) -> ClientError:
     """Nobody listens, the name is unknown, or the network says no."""
     host, port = options.uri.host, options.uri.port
-    got = error.strerror or str(error)
+    got = escape(error.strerror or str(error))
     # asyncio puts the errors of several addresses into one text without a number.
     if isinstance(error, ConnectionRefusedError) or (
         f"[Errno {errno.ECONNREFUSED}]" in str(error)
     ):
         got = "connection refused, nobody listens there; start the server or check the port"
+    if not got:  # asyncio's own, for a stream that ends during the TLS handshake
+        got = "the server ended the connection during the TLS handshake"
+    if options.uri.secure and isinstance(error, ConnectionResetError):
+        got += "; is it a ws:// server?"
     return ClientError(
         ExitCode.NOT_CONNECTED, f"cannot connect to {host}:{port}: {got}", retry=True
     )

@@ -47,7 +47,7 @@ class Plain:
 
     def opened(self, url: str, subprotocol: str | None) -> None:
         if subprotocol:
-            self._line(f"subprotocol: {subprotocol}")
+            self._line(f"subprotocol: {escape(subprotocol)}")
 
     def sent(self, payload: Payload) -> None:
         """Nothing: as in gorilla's client, only what arrives is printed."""

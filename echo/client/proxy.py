@@ -13,6 +13,10 @@ from websockets.proxy import Proxy, get_proxy, parse_proxy, prepare_connect_requ
 from websockets.uri import WebSocketURI
 
 from echo.client.errors import ClientError, ExitCode
+from echo.client.escaping import escape
+
+# How much of what a proxy says an error quotes.
+SHOWN_CHARACTERS = 200
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -44,7 +48,7 @@ def http_proxy(url: str) -> Proxy:
     raise ClientError(
         ExitCode.NOT_CONNECTED,
         "expected a proxy such as http://host:port in the environment, got "
-        f"{url}; set no_proxy to connect without it",
+        f"{escape(url[:SHOWN_CHARACTERS])}; set no_proxy to connect without it",
     )
 
 
@@ -54,11 +58,12 @@ async def tunnel(proxy: Proxy, uri: WebSocketURI, tls: ssl.SSLContext | None) ->
     try:
         writer.write(prepare_connect_request(proxy, uri, None))
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        status = head.partition("\r\n")[0]
+        status = head.partition("\r\n")[0][:SHOWN_CHARACTERS]
         if status.split(" ")[1:2] != ["200"]:
             raise ClientError(
                 ExitCode.NOT_CONNECTED,
-                f"expected 200 from the proxy {proxy.host}:{proxy.port}, got {status}",
+                f"expected 200 from the proxy {proxy.host}:{proxy.port}, "
+                f"got {escape(status)}",
             )
         if tls is not None:
             await writer.start_tls(tls, server_hostname=uri.host)

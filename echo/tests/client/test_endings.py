@@ -232,7 +232,10 @@ def test_a_frame_that_is_cut_off_is_shown() -> None:
 def test_a_handshake_that_takes_too_long_is_exit_code_4(uvicorn: LiveSite) -> None:
     result = run(echo(uvicorn, "?hang=10"), "--timeout", "100ms")
     assert result.code == 4
-    assert "to open within 0.1 s, got no answer; --timeout waits longer" in result.err
+    assert (
+        "to open within 0.1 s, got no whole answer; --timeout waits longer"
+        in result.err
+    )
 
 
 def test_a_reply_that_takes_too_long_is_exit_code_4(uvicorn: LiveSite) -> None:

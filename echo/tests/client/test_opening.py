@@ -1,16 +1,29 @@
 """The ways to a server: TLS with and without trust, and proxies."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 import trustme
 
 from echo.client.proxy import is_loopback
-from echo.tests.client.shell import run
+from echo.tests.client.peers import RawServer
+from echo.tests.client.shell import run, run_here
 from echo.tests.live import LiveSite
+
+
+class RawTls(RawServer):
+    """A server that speaks no TLS: it reads the first bytes of the handshake, and leaves."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda request: b"")
+
+    def _converse(self, connection: socket.socket) -> None:
+        connection.recv(65536)
 
 
 @dataclass(frozen=True)
@@ -33,7 +46,8 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureSite]:
         *("--ssl-keyfile", str(directory / "key.pem")),
         *("--ssl-certfile", str(directory / "certificate.pem")),
     )
-    with LiveSite("uvicorn", directory, arguments) as live:
+    names = {"ALLOWED_HOSTS": "localhost,127.0.0.1,secure.test"}
+    with LiveSite("uvicorn", directory, arguments, **names) as live:
         yield SecureSite(f"localhost:{live.port}", str(directory / "authority.pem"))
 
 
@@ -156,6 +170,81 @@ def test_a_proxy_that_refuses_is_an_error() -> None:
     assert result.code == 1
     assert "expected 200 from the proxy" in result.err
     assert "got HTTP/1.1 407 Who are you" in result.err
+
+
+def test_what_a_proxy_says_is_no_command_to_the_terminal() -> None:
+    said = b"HTTP/1.1 407 \x1b[31mred\x07\x9b2J" + b"x" * 60_000
+    with ForwardProxy(0, said + b"\r\n\r\n") as proxy:
+        result = run("ws://localhost.test/echo", http_proxy=proxy.url)
+    assert result.code == 1
+    assert r"got HTTP/1.1 407 \x1b[31mred\x07\x9b2Jxxx" in result.err
+    assert len(result.err) < 500
+    assert result.err.rstrip("\n").isprintable()
+
+
+def test_the_address_of_a_proxy_is_no_command_to_the_terminal() -> None:
+    result = run("ws://localhost.test/echo", http_proxy="http://127.0.0.1:\x1b[31m/")
+    assert result.code == 1
+    assert r"got http://127.0.0.1:\x1b[31m/" in result.err
+
+
+@pytest.mark.parametrize(
+    ("answer", "then", "code", "reason"),
+    [
+        (
+            b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 50_000,
+            "reads",
+            1,
+            "expected HTTP from",
+        ),
+        (b"HTTP/1.1 200 OK\r\nA: b\r\n", "ignores", 4, "got no whole answer"),
+        (b"", "ignores", 4, "got no whole answer"),
+        (b"", "leaves", 1, "expected HTTP from the proxy"),
+    ],
+    ids=["endless head", "half a head", "silence", "no head"],
+)
+def test_a_proxy_without_an_end_is_given_up(
+    answer: bytes, then: Literal["reads", "leaves", "ignores"], code: int, reason: str
+) -> None:
+    with RawServer(lambda request: answer, then) as proxy:
+        result = run(
+            *("ws://localhost.test/echo", "--timeout", "1s"),
+            http_proxy=f"http://{proxy.address}",
+        )
+    assert (result.code, reason in result.err) == (code, True), result.err
+
+
+# --- servers without an end ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "reason"),
+    [
+        (b"HTTP/1.1 101 X\r\n" + b"A: b\r\n" * 500, 1, "no more than 128 headers"),
+        (b"HTTP/1.1 101 X\r\nA: " + b"b" * 70_000, 1, "no more than 8192 bytes"),
+        (b"HTTP/1.1 101 " + b"x" * 70_000, 1, "no more than 8192 bytes"),
+        (b"HTTP/1.1 102 Processing\r\n\r\n" * 500, 1, "got 102 Processing"),
+        (b"HTTP/1.1 403 No\r\n\r\n" + b"x" * 1_100_000, 1, "no more than 1048576"),
+        (b"HTTP/1.1 403 No\r\nContent-Length: 9999999999\r\n\r\n", 1, "too large"),
+        (b"HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nx", 4, "got no whole answer"),
+        (b"HTTP/1.1 101 X\r\nA: b\r\n", 4, "got no whole answer"),
+    ],
+    ids=["head", "line", "status", "1xx", "body", "length", "half body", "half head"],
+)
+def test_a_server_without_an_end_is_given_up(
+    answer: bytes, code: int, reason: str
+) -> None:
+    with RawServer(lambda request: answer, "ignores") as server:
+        result = run_here(server.address, "--timeout", "1s")
+    assert (result.code, reason in result.err) == (code, True), result.err
+
+
+def test_a_server_that_ends_the_tls_handshake_is_named_as_the_reason() -> None:
+    with RawTls() as server:
+        result = run_here(f"wss://{server.address}")
+    assert result.code == 1
+    assert "ended the connection during the TLS handshake" in result.err
+    assert "is it a ws:// server?" in result.err
 
 
 def test_a_proxy_that_is_none_is_an_error() -> None:
