@@ -6,6 +6,8 @@ PY = .venv/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 # STRICT=1 turns whatever would be skipped into a failure.
 STRICT =
+# How long `make soak` sends odd frames and handshakes to each server.
+FUZZ_SECONDS = 600
 # Passed on to pytest, or to what measures.
 ARGS =
 
@@ -27,8 +29,9 @@ run: .venv/packages ## start the site (HOST=127.0.0.1 PORT=8000)
 test: .venv/dev-packages chromium ## run all the tests (STRICT=1 skips none, ARGS="-k echo")
 	@$(PY) -m pytest $(if $(STRICT),--no-skips) $(ARGS)
 
-soak: .venv/dev-packages ## run the survival tests with their full figures
-	@$(PY) -m pytest --soak echo/tests/survival $(ARGS)
+soak: .venv/dev-packages ## run the survival tests with their full figures, and the fuzzer (FUZZ_SECONDS=600)
+	@$(PY) -m pytest --soak --fuzz-seconds $(FUZZ_SECONDS) \
+	echo/tests/survival echo/tests/servers/test_fuzz.py $(ARGS)
 
 lint: lint-python lint-web ## check style, types, imports, templates, JavaScript and CSS
 

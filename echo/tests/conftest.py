@@ -16,6 +16,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--soak", action="store_true", help="the survival tests with their full figures"
     )
+    parser.addoption(
+        "--fuzz-seconds",
+        default=0,
+        type=float,
+        help="how long to send odd frames and handshakes to each server, with a fresh "
+        "seed (default: one round, seed 1)",
+    )
+    parser.addoption(
+        "--fuzz-seed", type=int, help="repeat a round (default: see above)"
+    )
 
 
 @pytest.hookimpl(wrapper=True)
