@@ -1,4 +1,7 @@
-"""docs/protocol.md is true: its examples, from top to bottom, print what it says."""
+"""docs/protocol.md is true: its examples, from top to bottom, print what it says.
+
+And the numbers in SECURITY.md are those of the site.
+"""
 
 import os
 import re
@@ -10,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from echo import protocol
+from echo import durations, http, knobs, protocol
+from echo.feed import subscription
+from echo.servers import core
 from echo.tests.live import COMMANDS, ROOT, LiveSite, wait_until
+from echo.views import anything
 
+SECURITY = (ROOT / "SECURITY.md").read_text()
 PAGE = (ROOT / "docs" / "protocol.md").read_text()
 EXAMPLE = re.compile(r"```(sh|python|js)\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
 RUN = {
@@ -109,3 +116,47 @@ def test_the_limits_on_the_page_are_the_site_s() -> None:
     assert f"list of up to {protocol.MAX_PUBLISHED_AT_ONCE}" in PAGE
     assert f"(at most {protocol.MAX_KEY_LENGTH} characters" in PAGE
     assert f"up to {protocol.MAX_WAIT_SECONDS} seconds" in PAGE
+
+
+# --- SECURITY.md -----------------------------------------------------------------------
+
+
+def test_the_settings_in_the_security_policy_have_these_defaults() -> None:
+    listed = dict(re.findall(r"`([A-Z_]+)` = `([^`]+)`", SECURITY))
+    assert len(listed) >= 8
+    environment = {k: v for k, v in os.environ.items() if k not in listed}
+    show = "import wsdemo.settings as s; print(*(float(getattr(s, n)) for n in {!r}))"
+    shown = subprocess.run(
+        [sys.executable, "-c", show.format([*listed])],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert dict(zip(listed, map(float, shown), strict=True)) == {
+        name: float(value) for name, value in listed.items()
+    }
+
+
+def limit(what: str) -> str:
+    """The second column of the row of limits that begins with this."""
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", SECURITY, re.MULTILINE)
+    return next(found for name, found in rows if name.startswith(what))
+
+
+def test_the_limits_in_the_security_policy_are_the_site_s() -> None:
+    unread = f"{core.MAX_UNREAD_MESSAGES}, or {core.MAX_UNREAD_BYTES // 1024} KiB"
+    assert unread in limit("messages that wait")
+    assert f"{core.CLOSE_TIMEOUT_SECONDS:g} s" in limit("a peer that")
+    longest = f"{knobs.MAX_DURATION_SECONDS:g} s, {durations.MAX_CHARACTERS} characters"
+    assert longest in limit("`delay`")
+    parameters = f"{knobs.MAX_PARAMETERS}; {protocol.MAX_TOPICS} of them topics of"
+    assert f"{parameters} {protocol.MAX_TOPIC_LENGTH} " in limit("parameters")
+    queued = f"{subscription.MAX_QUEUED_EVENTS:,}, or 1 MiB"
+    assert queued in limit("events that wait")
+    assert subscription.MAX_QUEUED_BYTES == anything.MAX_BODY_BYTES == 1024 * 1024
+    assert f"{protocol.MAX_WAIT_SECONDS} s" in limit("a long poll")
+    size = f"{protocol.MAX_PUBLISHED_AT_ONCE} events of {protocol.MAX_DATA_BYTES >> 10}"
+    assert f"{size} KiB" in limit("one publish")
+    assert f"within {http.BODY_SECONDS:g} s" in limit("one publish")
