@@ -19,15 +19,18 @@ from daphne.http_protocol import WebRequest
 from daphne.utils import parse_x_forwarded_for
 from django.conf import settings
 from twisted.internet import defer, reactor
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
 from twisted.web.http import RESPONSES
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
+from zope.interface import implementer
 
 from echo.protocol import CUT_EXTENSION, CloseCode, reason_phrase
 from echo.servers.core import (
+    ABNORMAL_CLOSURE,
     CLOSE_TIMEOUT_SECONDS,
     MAX_UNREAD_BYTES,
     MAX_UNREAD_MESSAGES,
@@ -65,6 +68,7 @@ class Drain:
     stopProducing = resumeProducing
 
 
+@implementer(IHalfCloseableProtocol)
 class WebSocketProtocol(Protocol):
     """One WebSocket under Daphne: Twisted's bytes on one side, ASGI's events on the other.
 
@@ -78,12 +82,11 @@ class WebSocketProtocol(Protocol):
     def __init__(self, server: "FaithfulServer") -> None:
         self.server = server
         self.core = PatientCore(max_size=server.websocket_max_message_size or None)
-        self.fragments: list[bytes] = []
-        self.message_is_text = False
         self.events: deque[dict[str, Any]] = deque()
         self.unread_bytes = 0
         self.arrival: asyncio.Future[None] | None = None
         self.reading_paused = False
+        self.turn_planned = False
         self.drain = Drain(self.regulate_reading)
         self.closed = asyncio.Event()
         self.close_timer: asyncio.TimerHandle | None = None
@@ -107,12 +110,28 @@ class WebSocketProtocol(Protocol):
         if not self.core.reader.eof:
             self.core.receive_data(data)
             self.process()
+            if self.core.turn_over:
+                self.pause_reading()
+                self.regulate_reading()
+
+    def readConnectionLost(self) -> None:
+        """Answer what came before a half-close, and then end the connection."""
+        if self.core.eof_sent:
+            self.transport.loseConnection()
+        elif not self.core.reader.eof:
+            self.core.receive_eof()
+            self.process()
+
+    def writeConnectionLost(self) -> None:
+        """Close the connection when the client has ended its stream before."""
+        if self.core.reader.eof:
+            self.transport.loseConnection()
 
     def connectionLost(self, reason: Any = None) -> None:
         if self.close_timer:
             self.close_timer.cancel()
         if not self.disconnect_told:
-            self.tell_disconnect(1006)
+            self.tell_disconnect(ABNORMAL_CLOSURE)
         self.drain.resumeProducing()
         self.closed.set()
         self.server.protocol_disconnected(self)
@@ -129,7 +148,7 @@ class WebSocketProtocol(Protocol):
                 self.frame_received(event)
         if self.core.parser_exc is not None and not self.disconnect_told:
             close = self.core.close_sent
-            self.tell_disconnect(close.code if close else 1006)
+            self.tell_disconnect(close.code if close else ABNORMAL_CLOSURE)
         self.flush()
 
     def frame_received(self, frame: Frame) -> None:
@@ -140,19 +159,14 @@ class WebSocketProtocol(Protocol):
         elif frame.opcode is Opcode.PONG:
             self.pinged_at = None
         elif frame.opcode is not Opcode.PING:
-            if frame.opcode is not Opcode.CONT:
-                self.message_is_text = frame.opcode is Opcode.TEXT
-            self.fragments.append(bytes(frame.data))
-            if frame.fin:
-                self.message_received()
+            self.message_received(frame)
 
-    def message_received(self) -> None:
-        payload = b"".join(self.fragments)
-        self.fragments.clear()
+    def message_received(self, message: Frame) -> None:
         if self.disconnect_told:
             return  # the application has closed and reads no more
+        payload = bytes(message.data)
         self.unread_bytes += len(payload)
-        if self.message_is_text:
+        if message.opcode is Opcode.TEXT:
             self.tell({"type": "websocket.receive", "text": payload.decode()})
         else:
             self.tell({"type": "websocket.receive", "bytes": payload})
@@ -209,9 +223,23 @@ class WebSocketProtocol(Protocol):
             self.transport.pauseProducing()
 
     def resume_reading(self) -> None:
-        if self.reading_paused and self.drain.writable.is_set():
+        """Read on; what has been read and not parsed comes first, after the others' turn."""
+        if not self.reading_paused or not self.drain.writable.is_set():
+            return
+        if not self.core.turn_over:
             self.reading_paused = False
-            self.transport.resumeProducing()
+            if not self.core.reader.eof:
+                self.transport.resumeProducing()
+        elif not self.turn_planned:
+            self.turn_planned = True
+            asyncio.get_running_loop().call_soon(self.take_turn)
+
+    def take_turn(self) -> None:
+        self.turn_planned = False
+        if self.core.turn_over and not self.closed.is_set():
+            self.core.take_turn()
+            self.process()
+            self.regulate_reading()
 
     # --- the handshake -----------------------------------------------------------------
 
@@ -389,7 +417,7 @@ class WebSocketProtocol(Protocol):
         self.flush()
         self.log("rejected")
         if not self.disconnect_told:
-            self.tell_disconnect(1006)
+            self.tell_disconnect(ABNORMAL_CLOSURE)
 
     def application_ended(self, task: asyncio.Future[Any]) -> None:
         """An application that ends with the connection open cuts it; one that fails, 1011.

@@ -11,6 +11,7 @@ from websockets.protocol import State
 
 from echo.protocol import CUT_EXTENSION, CloseCode
 from echo.servers.core import (
+    ABNORMAL_CLOSURE,
     CLOSE_TIMEOUT_SECONDS,
     MAX_UNREAD_BYTES,
     MAX_UNREAD_MESSAGES,
@@ -39,6 +40,7 @@ class FaithfulMethods:
     frames: list[bytes]
     curr_msg_data_type: str
     unread_bytes = 0
+    turn_planned = False
     failed = False
 
     async def receive(self) -> dict[str, Any]:
@@ -53,13 +55,55 @@ class FaithfulMethods:
         if queue.empty():
             self.unread_bytes = 0
             if self.read_paused:
-                self.read_paused = False
-                self.transport.resume_reading()
+                self.read_on()
         return event
+
+    def data_received(self, data: bytes) -> None:
+        """Takes a packet, and leaves the rest of one with many frames to the next turn."""
+        self.conn.receive_data(data)
+        self.handle_ending()
+        if self.conn.turn_over and not self.transport.is_closing():
+            if not self.read_paused:
+                self.read_paused = True
+                self.transport.pause_reading()
+            if self.queue.empty() or self.close_sent:
+                self.read_on()
+
+    def read_on(self) -> None:
+        """Reads on; what has been read and not parsed comes first, after the others' turn."""
+        if not self.conn.turn_over:
+            self.read_paused = False
+            if self.writable.is_set():
+                self.transport.resume_reading()
+        elif not self.turn_planned:
+            self.turn_planned = True
+            asyncio.get_running_loop().call_soon(self.take_turn)
+
+    def take_turn(self) -> None:
+        self.turn_planned = False
+        if not self.writable.is_set() or self.transport.is_closing():
+            return
+        self.conn.take_turn()
+        self.handle_ending()
+        if self.queue.empty() or self.close_sent:
+            self.read_on()
+
+    def eof_received(self) -> bool:
+        """Answers what came before a half-close, then closes; uvicorn closes at once.
+
+        True keeps the connection open, which TLS cannot.
+        """
+        if self.conn.state is not State.OPEN or not self.transport.can_write_eof():
+            return False
+        self.conn.receive_eof()
+        if self.conn.held is None:
+            self.handle_ending()
+            return False
+        return True
 
     def send_receive_event_to_app(self) -> None:
         """Queues a message, and reads on while few wait: uvicorn pauses for each one."""
-        payload, self.frames = b"".join(self.frames), []
+        payload = bytes(self.frames.pop())  # the core has put its fragments together
         if self.close_sent:
             return
         if self.curr_msg_data_type == "text":  # the core has seen that it is UTF-8
@@ -143,12 +187,12 @@ class FaithfulMethods:
         self.failed = True
         if not self.close_sent:
             close = self.conn.close_sent
-            code = close.code if close else CloseCode.INTERNAL_ERROR
+            code = close.code if close else ABNORMAL_CLOSURE
             self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
             self.close_sent = True
         self.transport.write(b"".join(self.conn.data_to_send()))
-        if not self.transport.can_write_eof():  # TLS has no half-close
-            self.transport.close()
+        if self.conn.reader.eof or not self.transport.can_write_eof():
+            self.transport.close()  # nothing more comes, or TLS, which has no half-close
             return
         self.transport.write_eof()
         if self.read_paused:
@@ -168,6 +212,8 @@ class FaithfulMethods:
         self.writable.set()
         if not self.read_paused:
             self.transport.resume_reading()
+        elif self.queue.empty() or self.close_sent:
+            self.read_on()
 
 
 def let_cut(protocol: Any) -> None:

@@ -1,9 +1,12 @@
-"""A client that does not read is not read from: the server's memory stays bounded."""
+"""What one client can cost: the server's memory and the others' time stay bounded."""
 
+import contextlib
 import select
 import threading
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from echo.tests.live import LiveSite
@@ -16,6 +19,16 @@ MESSAGES = 3400  # 212 MiB
 MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
 MAX_GROWTH_BYTES = 32 * 1024 * 1024
 STALLED_SECONDS = 0.5
+FRAGMENTS = 400_000
+# 45 bytes and more for each fragment would be 18 MB.
+MAX_FRAGMENTS_GROWTH_BYTES = 6 * 1024 * 1024
+SMALL_FRAMES = {
+    "fragments of nothing": encode(Opcode.CONT, fin=False),
+    "fragments of one byte": encode(Opcode.CONT, b"x", fin=False),
+    "pongs": encode(Opcode.PONG),
+    "pings": encode(Opcode.PING),
+    "messages": encode(Opcode.TEXT),
+}
 
 
 def memory(process: int, field: str = "VmHWM") -> int:
@@ -45,10 +58,13 @@ def write_until_stalled(connection: Connection, data: bytes) -> int:
     return sent
 
 
-@pytest.mark.skipif(
+needs_proc = pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(),
     reason="memory is read from Linux's /proc",
 )
+
+
+@needs_proc
 @pytest.mark.parametrize("target", ["/echo", "/echo?delay=1ms"])
 def test_a_reader_that_does_not_read_costs_bounded_memory_and_loses_nothing(
     quiet_site: LiveSite, connect: Connect, target: str
@@ -85,3 +101,56 @@ def test_a_flood_of_pings_that_nobody_reads_is_bounded(
     before = memory(quiet_site.process.pid)
     write_until_stalled(connection, encode(Opcode.PING, bytes(125)) * 500)
     assert memory(quiet_site.process.pid) - before < MAX_GROWTH_BYTES
+
+
+@needs_proc
+@pytest.mark.parametrize("fragment", [b"", b"x"])
+def test_fragments_cost_no_more_memory_than_their_bytes(
+    quiet_site: LiveSite, connect: Connect, fragment: bytes
+) -> None:
+    assert quiet_site.process is not None
+    process = quiet_site.process.pid
+    connection = connect()
+    connection.send_frame(Opcode.BINARY, b"", fin=False)
+    forget_peak(process)
+    before = memory(process)
+    connection.send(encode(Opcode.CONT, fragment, fin=False) * FRAGMENTS)
+    connection.send_frame(Opcode.CONT)
+    assert connection.frame().payload == fragment * FRAGMENTS
+    assert memory(process) - before < MAX_FRAGMENTS_GROWTH_BYTES
+
+
+@pytest.mark.parametrize("frame", SMALL_FRAMES.values(), ids=SMALL_FRAMES)
+def test_a_flood_of_small_frames_holds_nobody_else_back(
+    quiet_site: LiveSite, connect: Connect, frame: bytes
+) -> None:
+    flooding = connect()
+    if frame[0] & 0x0F == Opcode.CONT:
+        flooding.send_frame(Opcode.BINARY, fin=False)
+    over = threading.Event()
+
+    def flood() -> None:
+        while not over.is_set():
+            flooding.send(frame * 20_000)
+
+    def read() -> None:
+        with contextlib.suppress(OSError):
+            while flooding.socket.recv(1 << 20):
+                pass
+
+    httpx.get(f"{quiet_site.url}/healthz")  # the first answer imports the views
+    threads = [threading.Thread(target=flood), threading.Thread(target=read)]
+    for thread in threads:
+        thread.start()
+    try:
+        started = time.monotonic()
+        with httpx.Client() as other:
+            for _ in range(5):
+                assert other.get(f"{quiet_site.url}/healthz", timeout=20).is_success
+        # About 0.5 s; where whole packets are taken at once, 10 s and more.
+        assert time.monotonic() - started < 6
+    finally:
+        over.set()
+        threads[0].join()
+        flooding.socket.shutdown(2)
+        threads[1].join()

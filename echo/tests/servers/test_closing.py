@@ -1,5 +1,6 @@
 """Every end of a conversation is a close frame with a code, never a TCP reset."""
 
+import socket
 import struct
 
 import pytest
@@ -86,6 +87,45 @@ def test_a_client_that_leaves_without_a_close_is_no_error(connect: Connect) -> N
 def test_a_half_close_ends_the_stream(connect: Connect) -> None:
     connection = connect()
     connection.socket.shutdown(1)
+    assert connection.rest() == []
+
+
+def test_what_came_before_a_half_close_is_answered(connect: Connect) -> None:
+    messages = [text(f"message {number}") for number in range(5)]
+    data = [encode(message.opcode, message.payload) for message in messages]
+    for _ in range(200):
+        with connect() as connection:
+            connection.send(*data, encode(CLOSE, close(4321, "bye").payload))
+            connection.socket.shutdown(socket.SHUT_WR)
+            assert connection.rest() == [*messages, close(4321, "bye")]
+
+
+def test_messages_before_a_half_close_without_a_close_are_answered(
+    connect: Connect,
+) -> None:
+    messages = [text(f"message {number}") for number in range(5)]
+    for _ in range(20):
+        with connect() as connection:
+            connection.send(*(encode(m.opcode, m.payload) for m in messages))
+            connection.socket.shutdown(socket.SHUT_WR)
+            assert connection.rest() == messages
+
+
+@pytest.mark.parametrize("part", [b"", encode(TEXT, b"x", fin=False), b"\x81"])
+def test_a_half_close_within_a_message_ends_the_stream(
+    connect: Connect, part: bytes
+) -> None:
+    connection = connect()
+    connection.send(part)
+    connection.socket.shutdown(socket.SHUT_WR)
+    assert connection.rest() == []
+
+
+def test_a_half_close_after_the_servers_close_ends_the_stream(connect: Connect) -> None:
+    connection = connect("/echo?close_after=1&close_code=4000")
+    connection.send_frame(TEXT, b"one")
+    assert [connection.frame(), connection.frame()] == [text("one"), close(4000)]
+    connection.socket.shutdown(socket.SHUT_WR)
     assert connection.rest() == []
 
 
