@@ -21,6 +21,9 @@ def non_positive() -> Iterator[CheckMessage]:
     for name in (
         "DATABASE_CONNECTIONS",
         "ECHO_MAX_MESSAGE_BYTES",
+        "ECHO_MAX_CONNECTIONS",
+        "ECHO_MAX_CONNECTIONS_PER_ADDRESS",
+        "WRITE_TIMEOUT_SECONDS",
         "FEED_HEARTBEAT_SECONDS",
         "FEED_SSE_HEARTBEAT_SECONDS",
         "FEED_SSE_LIFETIME_SECONDS",
@@ -54,13 +57,13 @@ def heartbeats() -> Iterator[CheckMessage]:
 
 
 def connections() -> Iterator[CheckMessage]:
-    if settings.FEED_MAX_CONNECTIONS_PER_ADDRESS > settings.FEED_MAX_CONNECTIONS:
-        yield Warning(
-            "FEED_MAX_CONNECTIONS_PER_ADDRESS is above FEED_MAX_CONNECTIONS and has no "
-            "effect.",
-            hint="Lower it, or raise FEED_MAX_CONNECTIONS.",
-            id="echo.W002",
-        )
+    for name in ("ECHO_MAX_CONNECTIONS", "FEED_MAX_CONNECTIONS"):
+        if getattr(settings, f"{name}_PER_ADDRESS") > getattr(settings, name):
+            yield Warning(
+                f"{name}_PER_ADDRESS is above {name} and has no effect.",
+                hint=f"Lower it, or raise {name}.",
+                id="echo.W002",
+            )
 
 
 @register()

@@ -15,8 +15,12 @@ from django.conf import settings
 
 from echo.handshake import describe, refuse
 from echo.knobs import KnobError, Knobs
+from echo.limits import ConnectionLimits
 from echo.messages import Ending, log_received, logger, too_big
 from echo.misbehave import Misbehaviour
+from echo.protocol import TooMany
+
+open_connections = ConnectionLimits("ECHO")
 
 
 class EchoConsumer(AsyncWebsocketConsumer):
@@ -31,6 +35,15 @@ class EchoConsumer(AsyncWebsocketConsumer):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope, self.receive_event, self.base_send = scope, receive, send
         await receive()  # websocket.connect: the server waits for an answer
+        client = scope["client"]  # None on a Unix socket
+        try:
+            with open_connections.connection(client[0] if client else ""):
+                await self.converse()
+        except TooMany as error:
+            await refuse(send, error.status, str(error))
+
+    async def converse(self) -> None:
+        """The whole life of a connection: the handshake, the echoes, and the close."""
         if not await self.connect():
             return
         ending = await (self.echo() if self.knobs.faithful else self.misbehave())

@@ -64,6 +64,12 @@ HTTPS = env.bool("HTTPS", not DEBUG)
 ECHO_MAX_MESSAGE_BYTES = env.int(
     "ECHO_MAX_MESSAGE_BYTES", 1024 * 1024, validate=validate.Range(min=1)
 )
+# How long a client may take nothing while bytes wait for it; then it is cut. Longer than
+# most networks are gone for, when a phone changes its cell.
+WRITE_TIMEOUT_SECONDS = env.float("WRITE_TIMEOUT_SECONDS", 120.0)
+# How many connections /echo takes in one process, and from one client address.
+ECHO_MAX_CONNECTIONS = env.int("ECHO_MAX_CONNECTIONS", 20_000)
+ECHO_MAX_CONNECTIONS_PER_ADDRESS = env.int("ECHO_MAX_CONNECTIONS_PER_ADDRESS", 5_000)
 # gorilla's server prints `recv: …` for each message; so do we while developing.
 ECHO_LOG_MESSAGES = env.bool("ECHO_LOG_MESSAGES", DEBUG)
 # The feed keeps, for each topic, events no older than this and no more than this.

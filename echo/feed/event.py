@@ -106,8 +106,8 @@ class Event(Frame):
 
     @cached_property
     def size(self) -> int:
-        """Roughly its bytes on a wire, for the bounds of queues."""
-        return len(self.json)
+        """Return its bytes on a wire without the framing, for the bounds of queues."""
+        return len(self.json.encode())
 
     def packed(self) -> list[Any]:
         """The event as it travels over the channel layer, after its epoch."""

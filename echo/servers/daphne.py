@@ -21,6 +21,8 @@ from django.conf import settings
 from twisted.internet import defer, reactor
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Server as TcpServer
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.http import RESPONSES
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
@@ -37,6 +39,7 @@ from echo.servers.core import (
     SHUTDOWN_SECONDS,
     PatientCore,
 )
+from echo.servers.stalled import SWEEP_SECONDS, Stalled, Unread
 
 # How long a shutdown waits for HTTP requests that are being answered.
 ANSWER_SECONDS = 0.5
@@ -197,10 +200,12 @@ class WebSocketProtocol(Protocol):
         self.drain.resumeProducing()
         self.resume_reading()
         self.start_close_timer()
-        if hasattr(self.transport, "loseWriteConnection"):
-            self.transport.loseWriteConnection()
-        else:  # TLS has no half-close
+        if isinstance(self.transport, ProtocolWrapper):
+            # TLS: its own end of the stream goes out, and Twisted reads on until the
+            # client's; a half-close below it would cut off what has not been encrypted.
             self.transport.loseConnection()
+        else:
+            self.transport.loseWriteConnection()
 
     def start_close_timer(self) -> None:
         """Gives the peer a while to close, then cuts the connection."""
@@ -434,6 +439,7 @@ class WebSocketProtocol(Protocol):
             else:
                 self.transport.unregisterProducer()
                 self.transport.loseConnection()
+                self.start_close_timer()  # over TLS, it waits for the client's end
         elif self.core.state is State.CONNECTING and not self.core.eof_sent:
             self.start_refusal(503 if task.cancelled() else 500, ())
             self.refuse(b"", more=False)
@@ -487,6 +493,7 @@ class FaithfulServer(daphne.server.Server):
         super().__init__(*args, ready_callable=self.ready, **kwargs)
         self.tell_ready = ready_callable
         self.stopped = threading.Event()
+        self.stalled = Stalled()
 
     def run(self) -> None:
         # Under the autoreloader this runs in a daemon thread, which would die with its
@@ -502,6 +509,7 @@ class FaithfulServer(daphne.server.Server):
         """Daphne has made its own WebSocket factory and is about to start the reactor."""
         self.ws_factory = WebSocketFactory(self)
         self.http_factory.buildProtocol = self.build_http_protocol
+        reactor.callLater(SWEEP_SECONDS, self.cut_stalled)
         if self.tell_ready:
             self.tell_ready()
 
@@ -537,6 +545,20 @@ class FaithfulServer(daphne.server.Server):
         await super().handle_reply(protocol, message)
         if streams and protocol.producer is not None:
             await protocol.producer.writable.wait()
+
+    def cut_stalled(self) -> None:
+        """Cut connections, HTTP's too, whose client does not take what waits for it."""
+        reactor.callLater(SWEEP_SECONDS, self.cut_stalled)
+        self.stalled.sweep(
+            Unread(
+                transport=writer,
+                socket=writer.getHandle(),
+                size=len(writer.dataBuffer) - writer.offset + writer._tempDataLen,
+                cut=writer.abortConnection,
+            )
+            for writer in reactor.getWriters()  # those that have bytes to write
+            if isinstance(writer, TcpServer) and writer.connected
+        )
 
     def kill_all_applications(self) -> defer.Deferred[None]:
         """Daphne's name for the end: applications are cancelled, and clients told 1012."""

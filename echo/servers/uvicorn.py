@@ -1,8 +1,12 @@
 """uvicorn made faithful: the same core, and an orderly end of every connection."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +22,7 @@ from echo.servers.core import (
     SHUTDOWN_SECONDS,
     PatientCore,
 )
+from echo.servers.stalled import SWEEP_SECONDS, Stalled, Unread
 
 
 class FaithfulMethods:
@@ -31,12 +36,15 @@ class FaithfulMethods:
     stock_send: Callable[[Any], Awaitable[None]]
     stock_shutdown: Callable[[], None]
     stock_send_500_response: Callable[[], None]
+    stock_keepalive_timeout: Callable[[], None]
     stop_keepalive: Callable[[], None]
     handshake_complete: bool
     disconnected: bool
     read_paused: bool
     close_sent: bool
     close_timer: asyncio.TimerHandle | None
+    pong_timer: asyncio.TimerHandle | None
+    ping_timeout: float
     frames: list[bytes]
     curr_msg_data_type: str
     unread_bytes = 0
@@ -126,6 +134,10 @@ class FaithfulMethods:
         if message["type"] != "websocket.send" or self.conn.state is not State.OPEN:
             if not self.close_sent or self.disconnected:  # else it comes too late
                 await self.stock_send(message)
+                if self.close_sent and self.close_timer:  # uvicorn's own waits to flush
+                    self.cut_in(CLOSE_TIMEOUT_SECONDS)
+                    if self.conn.turn_over:
+                        self.read_on()
                 self.handle_ending()
             return
         if not self.writable.is_set():
@@ -144,6 +156,7 @@ class FaithfulMethods:
         """Closes 1012, and waits for the answer, which would else meet a TCP reset."""
         if self.close_sent or not self.handshake_complete:
             self.stock_shutdown()
+            self.cut_in(SHUTDOWN_SECONDS)
             return
         self.close_with(CloseCode.SERVICE_RESTART)
 
@@ -163,12 +176,27 @@ class FaithfulMethods:
         self.conn.send_close(code)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
-        self.close_timer = asyncio.get_running_loop().call_later(
-            SHUTDOWN_SECONDS, self.transport.abort
-        )
-        self.read_paused = False
-        self.transport.resume_reading()
+        self.cut_in(SHUTDOWN_SECONDS)
+        self.read_on()
         self.handle_ending()
+
+    def cut_in(self, seconds: float) -> None:
+        """Cut the connection then, if it has not ended: a close may wait to be read."""
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = asyncio.get_running_loop().call_later(
+            seconds, self.transport.abort
+        )
+
+    def keepalive_timeout(self) -> None:
+        """Waits on while the client is not read from: its pong could not be seen."""
+        if self.read_paused or not self.writable.is_set():
+            self.pong_timer = asyncio.get_running_loop().call_later(
+                self.ping_timeout, self.keepalive_timeout
+            )
+        elif not self.close_sent and not self.transport.is_closing():
+            self.stock_keepalive_timeout()
+            self.cut_in(CLOSE_TIMEOUT_SECONDS)
 
     def handle_ending(self) -> None:
         """What the core had held back and has now taken."""
@@ -199,9 +227,7 @@ class FaithfulMethods:
             self.read_paused = False
             self.transport.resume_reading()
         if self.close_timer is None:
-            self.close_timer = asyncio.get_running_loop().call_later(
-                CLOSE_TIMEOUT_SECONDS, self.transport.abort
-            )
+            self.cut_in(CLOSE_TIMEOUT_SECONDS)
 
     def pause_writing(self) -> None:
         """A client that does not take what it is sent is not read from: pings cost too."""
@@ -216,6 +242,45 @@ class FaithfulMethods:
             self.read_on()
 
 
+def reset(transport: asyncio.Transport) -> None:
+    """Cuts a connection with a TCP reset, so that the kernel drops what it holds too."""
+    with contextlib.suppress(OSError):
+        transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+    transport.abort()
+
+
+async def cut_stalled(connections: Iterable[Any]) -> None:
+    """Cuts connections, HTTP's too, whose client does not take what waits for it."""
+    stalled = Stalled()
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        transports = [protocol.transport for protocol in connections]
+        stalled.sweep(
+            Unread(
+                transport=transport,
+                socket=transport.get_extra_info("socket"),
+                size=transport.get_write_buffer_size(),
+                cut=partial(reset, transport),
+            )
+            for transport in transports
+            if transport.get_write_buffer_size()
+        )
+
+
+def sweep_connections(server: Any) -> None:
+    """Starts ``cut_stalled`` with each server; it ends with the server's event loop."""
+    stock_startup = server.startup
+
+    async def startup(self: Any, *arguments: Any, **options: Any) -> None:
+        await stock_startup(self, *arguments, **options)
+        connections = self.server_state.connections
+        self.sweeping = asyncio.create_task(cut_stalled(connections), name="sweep")
+
+    server.startup = startup
+
+
 def let_cut(protocol: Any) -> None:
     """Gives an application the means to cut its connection.
 
@@ -226,9 +291,29 @@ def let_cut(protocol: Any) -> None:
 
     def run_asgi(self: Any, *application: Any) -> Any:
         self.scope.setdefault("extensions", {})[CUT_EXTENSION] = self.transport.abort
+        if on_response := getattr(self, "on_response", None):  # of the HTTP protocol
+            on_response.__self__.answering = self
         return stock_run_asgi(self, *application)
 
     protocol.run_asgi = run_asgi
+
+
+def end_answers(protocol: Any) -> None:
+    """Tells the application that is answering that its client has gone.
+
+    uvicorn tells the one whose request came last: of several in one packet, that is not
+    the one that is being answered, which would write to a closed transport.
+    """
+    stock_connection_lost = protocol.connection_lost
+
+    def connection_lost(self: Any, error: Exception | None) -> None:
+        answering = getattr(self, "answering", None)
+        if answering is not None and not answering.response_complete:
+            answering.disconnected = True
+            answering.message_event.set()
+        stock_connection_lost(self, error)
+
+    protocol.connection_lost = connection_lost
 
 
 def make_uvicorn_faithful() -> None:
@@ -240,13 +325,14 @@ def make_uvicorn_faithful() -> None:
     """
     from uvicorn.protocols.http import h11_impl, httptools_impl
     from uvicorn.protocols.websockets import websockets_sansio_impl as uvicorn
+    from uvicorn.server import Server
 
     def core(*, max_size: int, **options: Any) -> PatientCore:
         return PatientCore(max_size=settings.ECHO_MAX_MESSAGE_BYTES, **options)
 
     uvicorn.ServerProtocol = core  # type: ignore[misc, assignment]
     protocol: Any = uvicorn.WebSocketsSansIOProtocol
-    for name in ("send", "shutdown", "send_500_response"):
+    for name in ("send", "shutdown", "send_500_response", "keepalive_timeout"):
         setattr(protocol, f"stock_{name}", getattr(protocol, name))
     for name, value in vars(FaithfulMethods).items():
         if not name.startswith("__"):
@@ -257,6 +343,9 @@ def make_uvicorn_faithful() -> None:
         httptools_impl.RequestResponseCycle,
     ):
         let_cut(kind)
+    end_answers(h11_impl.H11Protocol)
+    end_answers(httptools_impl.HttpToolsProtocol)
+    sweep_connections(Server)
     # uvicorn takes a refusal with a status of its own for no answer, and logs an error.
     logging.getLogger("uvicorn.error").addFilter(
         lambda record: (

@@ -24,6 +24,8 @@ def test_the_settings_as_they_come_have_nothing_wrong() -> None:
     "name",
     [
         "ECHO_MAX_MESSAGE_BYTES",
+        "ECHO_MAX_CONNECTIONS",
+        "WRITE_TIMEOUT_SECONDS",
         "FEED_HEARTBEAT_SECONDS",
         "FEED_SSE_LIFETIME_SECONDS",
         "FEED_WEBSOCKET_LIFETIME_SECONDS",
@@ -53,10 +55,11 @@ def test_a_heartbeat_must_come_before_a_proxy_gives_up(
     assert found("echo.W001") == []
 
 
+@pytest.mark.parametrize("name", ["ECHO_MAX_CONNECTIONS", "FEED_MAX_CONNECTIONS"])
 def test_an_address_cannot_have_more_connections_than_the_process(
-    settings: Any,
+    settings: Any, name: str
 ) -> None:
-    settings.FEED_MAX_CONNECTIONS_PER_ADDRESS = settings.FEED_MAX_CONNECTIONS + 1
+    setattr(settings, f"{name}_PER_ADDRESS", getattr(settings, name) + 1)
     assert len(found("echo.W002")) == 1
 
 

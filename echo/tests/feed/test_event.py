@@ -122,3 +122,9 @@ def test_a_bye_tells_an_event_source_when_to_come_back() -> None:
         b"event: bye\nretry: 1830\n"
         b'data: {"type":"bye","code":4001,"reason":"shutdown","retry_ms":1830}\n\n'
     )
+
+
+@pytest.mark.parametrize("data", ["x" * 100, "é" * 100, "小王子" * 100, "🎉" * 100])
+def test_an_events_size_is_counted_in_bytes(data: str) -> None:
+    event = Event("k3Zp9w1q", 1, "news", None, "2026-11-20T11:03:32.345Z", f'"{data}"')
+    assert event.size == len(event.message["text"].encode())

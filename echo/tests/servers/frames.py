@@ -6,6 +6,7 @@ A library would refuse to send what these tests send, and hide what they look at
 import base64
 import os
 import socket
+import ssl
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
@@ -97,7 +98,8 @@ class Refused(Exception):
 class Connection:
     """One connection to ``/echo``; opened by the constructor, which may raise Refused.
 
-    ``headers`` are laid over the handshake's own; None takes one out.
+    ``headers`` are laid over the handshake's own; None takes one out. ``address`` is where
+    it comes from, ``tls`` what to trust when the site is reached over TLS.
     """
 
     def __init__(
@@ -106,12 +108,22 @@ class Connection:
         target: str = "/echo",
         *,
         timeout_seconds: float = SOCKET_TIMEOUT_SECONDS,
+        address: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
         **headers: str | None,
     ) -> None:
         self.buffer = bytearray()
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout_seconds)
+        self.socket = socket.create_connection(
+            ("127.0.0.1", port), timeout_seconds, (address, 0)
+        )
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            if tls is not None:
+                self.socket = tls.wrap_socket(
+                    self.socket,
+                    server_hostname="127.0.0.1",
+                    suppress_ragged_eofs=False,
+                )
             self.handshake(target, {"Host": f"127.0.0.1:{port}", **headers})
         except BaseException:
             self.socket.close()

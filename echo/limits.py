@@ -1,0 +1,45 @@
+"""Limits on open connections: of this process, and of one client address."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+
+from echo.protocol import TooMany
+
+
+class ConnectionLimits:
+    """Counts the open connections of one endpoint.
+
+    The limits are the settings ``<NAME>_MAX_CONNECTIONS`` and, for one client address,
+    ``<NAME>_MAX_CONNECTIONS_PER_ADDRESS``.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.total = 0
+        # By client address; an address without connections is not there.
+        self.by_address: Counter[str] = Counter()
+
+    @contextmanager
+    def connection(self, address: str) -> Iterator[None]:
+        """Count a connection while the block lasts. Raises TooMany at a limit."""
+        self.refuse_too_many(address)
+        self.total += 1
+        self.by_address[address] += 1
+        try:
+            yield
+        finally:
+            self.total -= 1
+            self.by_address[address] -= 1
+            if not self.by_address[address]:
+                del self.by_address[address]
+
+    def refuse_too_many(self, address: str) -> None:
+        limit = getattr(settings, f"{self.name}_MAX_CONNECTIONS")
+        if self.total >= limit:
+            raise TooMany(f"this node has its {limit} connections: try later")
+        limit = getattr(settings, f"{self.name}_MAX_CONNECTIONS_PER_ADDRESS")
+        if self.by_address[address] >= limit:
+            raise TooMany(f"{address} has its {limit} connections: close some first")
