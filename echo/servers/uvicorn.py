@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 import struct
+from asyncio.sslproto import _SSLProtocolTransport
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
@@ -23,6 +24,9 @@ from echo.servers.core import (
     PatientCore,
 )
 from echo.servers.stalled import SWEEP_SECONDS, Stalled, Unread
+
+# A client that has failed is quiet when nothing has come for so long.
+QUIET_SECONDS = 0.5
 
 
 class FaithfulMethods:
@@ -50,6 +54,7 @@ class FaithfulMethods:
     unread_bytes = 0
     turn_planned = False
     failed = False
+    quiet_timer: asyncio.TimerHandle | None = None
 
     async def receive(self) -> dict[str, Any]:
         """Asking for the next event says that the last one is dealt with."""
@@ -68,6 +73,8 @@ class FaithfulMethods:
 
     def data_received(self, data: bytes) -> None:
         """Takes a packet, and leaves the rest of one with many frames to the next turn."""
+        if self.quiet_timer is not None:
+            self.close_over_tls()
         self.conn.receive_data(data)
         self.handle_ending()
         if self.conn.turn_over and not self.transport.is_closing():
@@ -219,8 +226,12 @@ class FaithfulMethods:
             self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
             self.close_sent = True
         self.transport.write(b"".join(self.conn.data_to_send()))
-        if self.conn.reader.eof or not self.transport.can_write_eof():
-            self.transport.close()  # nothing more comes, or TLS, which has no half-close
+        if self.conn.reader.eof:  # nothing more comes
+            self.transport.close()
+            return
+        if not self.transport.can_write_eof():  # TLS has no half-close
+            self.cut_in(CLOSE_TIMEOUT_SECONDS)
+            self.close_over_tls()
             return
         self.transport.write_eof()
         if self.read_paused:
@@ -228,6 +239,21 @@ class FaithfulMethods:
             self.transport.resume_reading()
         if self.close_timer is None:
             self.cut_in(CLOSE_TIMEOUT_SECONDS)
+
+    def close_over_tls(self) -> None:
+        """Closes; what is on its way here is read first, where it would do harm.
+
+        uvloop reads on until the client's end of the stream. asyncio's TLS fails when
+        anything else comes, and resets the connection: it is closed when all is quiet.
+        """
+        if not isinstance(self.transport, _SSLProtocolTransport):
+            self.transport.close()
+            return
+        if self.quiet_timer is not None:
+            self.quiet_timer.cancel()
+        self.quiet_timer = asyncio.get_running_loop().call_later(
+            QUIET_SECONDS, self.transport.close
+        )
 
     def pause_writing(self) -> None:
         """A client that does not take what it is sent is not read from: pings cost too."""

@@ -6,12 +6,15 @@ import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import trustme
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30.0
@@ -26,6 +29,22 @@ COMMANDS: dict[str, list[str]] = {
         "wsdemo.asgi:application",
         "--port",
         "{port}",
+    ],
+}
+# `runserver` has no TLS.
+TLS_COMMANDS: dict[str, list[str]] = {
+    "daphne": [
+        sys.executable,
+        "-m",
+        "echo.servers",
+        "-e",
+        "ssl:{port}:interface=127.0.0.1:privateKey={key}:certKey={certificate}",
+        "wsdemo.asgi:application",
+    ],
+    "uvicorn": [
+        *COMMANDS["uvicorn"],
+        "--ssl-keyfile={key}",
+        "--ssl-certfile={certificate}",
     ],
 }
 
@@ -69,6 +88,9 @@ class LiveSite:
     ``server`` is "daphne" (manage.py runserver) or "uvicorn"; ``environment`` is laid over
     the test's own. Several nodes share a database when they are given its DATABASE_URL.
     """
+
+    # What its clients trust, for a site that is reached over TLS.
+    tls: ssl.SSLContext | None = None
 
     def __init__(
         self,
@@ -153,3 +175,37 @@ class LiveSite:
             self.process.kill()
             self.process.wait()
             raise AssertionError(f"{self.server} did not stop:\n{self.log}") from None
+
+
+class SecureSite(LiveSite):
+    """The same over TLS, with a certificate that only its ``tls`` trusts."""
+
+    def __init__(
+        self,
+        server: str,
+        directory: Path,
+        arguments: tuple[str, ...] = (),
+        /,
+        **environment: str,
+    ) -> None:
+        super().__init__(server, directory, arguments, **environment)
+        authority = trustme.CA()
+        identity = authority.issue_cert("127.0.0.1")
+        key, certificate = directory / "key.pem", directory / "certificate.pem"
+        identity.private_key_pem.write_to_path(key)
+        identity.cert_chain_pems[0].write_to_path(certificate)
+        self.tls = ssl.create_default_context()
+        authority.configure_trust(self.tls)
+        self.command = [
+            part.format(port=self.port, key=key, certificate=certificate)
+            for part in TLS_COMMANDS[server]
+        ]
+        self.command += arguments
+
+    @property
+    def url(self) -> str:
+        return super().url.replace("http:", "https:")
+
+    @property
+    def ws_url(self) -> str:
+        return super().ws_url.replace("ws:", "wss:")

@@ -24,5 +24,5 @@ def connect(quiet_site: LiveSite) -> Iterator[Connect]:
     """Opens a connection: ``connect("/echo?delay=1s", Origin="…")``."""
     with ExitStack() as connections:
         yield lambda target="/echo", **headers: connections.enter_context(
-            Connection(quiet_site.port, target, **headers)
+            Connection(quiet_site.port, target, tls=quiet_site.tls, **headers)
         )

@@ -27,7 +27,7 @@ def own_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LiveSit
 
 
 def open_and_used(site: LiveSite) -> Connection:
-    connection = Connection(site.port)
+    connection = Connection(site.port, tls=site.tls)
     connection.send_frame(Opcode.TEXT, b"hello")
     assert connection.frame() == text("hello")
     return connection
