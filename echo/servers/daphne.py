@@ -28,7 +28,7 @@ from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
-from zope.interface import implementer
+from zope.interface import implementer  # type: ignore[import-untyped]
 
 from echo.protocol import CUT_EXTENSION, CloseCode, reason_phrase
 from echo.servers.core import (

@@ -263,9 +263,12 @@ def test_a_message_over_the_cap_closes_1009_while_it_is_still_being_sent(
     assert [code_of(frame) for frame in connection.rest()] == [1009]
 
 
-def test_a_length_over_the_cap_is_refused_before_the_payload(connect: Connect) -> None:
+@pytest.mark.parametrize("length", [1 << 40, 1 << 62, (1 << 63) - 1])
+def test_a_length_over_the_cap_is_refused_before_the_payload(
+    connect: Connect, length: int
+) -> None:
     connection = connect()
-    connection.send_frame(BINARY, length_bits=64, length=1 << 40)
+    connection.send_frame(BINARY, length_bits=64, length=length)
     assert [code_of(frame) for frame in connection.rest()] == [1009]
 
 
