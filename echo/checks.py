@@ -33,6 +33,7 @@ def non_positive() -> Iterator[CheckMessage]:
         "FEED_RETENTION_EVENTS",
         "FEED_MAX_CONNECTIONS",
         "FEED_MAX_CONNECTIONS_PER_ADDRESS",
+        "FEED_HISTORY_READS_PER_SECOND",
         "FEED_PUBLISHES_PER_SECOND",
     ):
         value = getattr(settings, name)

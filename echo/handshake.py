@@ -21,12 +21,19 @@ DEBUG_HOSTS = [".localhost", "127.0.0.1", "[::1]"]
 SHOWN_CHARACTERS = 100
 
 
-async def refuse(send: Any, status: int, detail: str) -> None:
-    """Answers a handshake with an HTTP status and the reason as JSON, instead of a socket.
+async def refuse(
+    send: Any, status: int, detail: str, retry_after_seconds: int | None = None
+) -> None:
+    """Answer a handshake with an HTTP status and the reason as JSON, instead of a socket.
 
     Uses ASGI's ``websocket.http.response`` extension, which both servers have.
     """
     body = json.dumps(error_body(status, detail), ensure_ascii=False).encode()
+    retry = (
+        []
+        if retry_after_seconds is None
+        else [(b"retry-after", b"%d" % retry_after_seconds)]
+    )
     await send(
         {
             "type": "websocket.http.response.start",
@@ -35,6 +42,7 @@ async def refuse(send: Any, status: int, detail: str) -> None:
                 (b"content-type", b"application/json; charset=utf-8"),
                 (b"content-length", str(len(body)).encode()),
                 (b"cache-control", b"no-store"),
+                *retry,
             ],
         }
     )

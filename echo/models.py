@@ -4,9 +4,11 @@ Only ``echo.feed`` writes them; the admin reads them. Connections and nodes are 
 the admin lists them and Django's permissions know them; their tables stay empty.
 """
 
+import enum
 import hashlib
 import secrets
 from datetime import datetime
+from typing import Self
 
 from django.conf import settings
 from django.db import models
@@ -36,6 +38,13 @@ class Log(models.Model):
 
     epoch = models.CharField(_("epoch"), max_length=EPOCH_LENGTH, default=new_epoch)
     last_number = models.BigIntegerField(_("last number"), default=0)
+    # No event is stamped with an earlier time than the one before it.
+    last_sent_at = models.DateTimeField(null=True)
+    # The highest number pruned from topics that have been deleted, for each Topic.Scope:
+    # it stands for the topics' own, and tells nobody of what they may not read.
+    deleted_public_number = models.BigIntegerField(default=0, db_default=0)
+    deleted_staff_number = models.BigIntegerField(default=0, db_default=0)
+    deleted_user_number = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         verbose_name = _("log")
@@ -45,8 +54,31 @@ class Log(models.Model):
         return f"{self.epoch}-{self.last_number}"
 
 
+# A topic whose retention an operator has set. SQLite uses the partial index only for a
+# query that has this very condition.
+OWN_RETENTION = models.Q(retention_seconds__isnull=False) | models.Q(
+    retention_events__isnull=False
+)
+
+
 class Topic(models.Model):
-    """A topic that has had an event, with what is needed to number and to prune it."""
+    """A topic that has had an event, with what is needed to number and to prune it.
+
+    One whose events have all been pruned is deleted after a while (echo.feed.retention).
+    """
+
+    class Scope(enum.Enum):
+        """Who may read a topic, by its first word; echo.feed.access has the rules."""
+
+        PUBLIC = "public"
+        STAFF = "staff"
+        USER = "user"
+
+        @classmethod
+        def of(cls, name: str) -> Self:
+            """Return the scope of a topic or a pattern other than ``*``."""
+            first, *_ = name.split(".", 1)
+            return cls(first if first in ("staff", "user") else "public")
 
     name = models.CharField(_("name"), max_length=MAX_TOPIC_LENGTH, primary_key=True)
     last_number = models.BigIntegerField(_("last number"))
@@ -75,6 +107,17 @@ class Topic(models.Model):
         verbose_name = _("topic")
         verbose_name_plural = _("topics")
         ordering = ["name"]
+        indexes = [
+            # Those that hold too much; and those that are empty, by how long.
+            models.Index(fields=["kept", "pruned_number"], name="topic_kept_pruned"),
+            models.Index(fields=["pruned_number"], name="topic_pruned_number"),
+            # The few that have a retention of their own.
+            models.Index(
+                fields=["name"],
+                condition=OWN_RETENTION,
+                name="topic_own_retention",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name

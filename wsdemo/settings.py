@@ -86,6 +86,8 @@ FEED_WEBSOCKET_LIFETIME_SECONDS = env.float("FEED_WEBSOCKET_LIFETIME_SECONDS", 3
 FEED_JUDGE_SECONDS = env.float("FEED_JUDGE_SECONDS", 30.0)
 FEED_MAX_CONNECTIONS = env.int("FEED_MAX_CONNECTIONS", 20_000)
 FEED_MAX_CONNECTIONS_PER_ADDRESS = env.int("FEED_MAX_CONNECTIONS_PER_ADDRESS", 5_000)
+# Reads of the log for what readers missed; a quiet address may have five seconds' worth.
+FEED_HISTORY_READS_PER_SECOND = env.int("FEED_HISTORY_READS_PER_SECOND", 20)
 FEED_PUBLISHES_PER_SECOND = env.int("FEED_PUBLISHES_PER_SECOND", 100)
 # How many processes uvicorn starts; read here for the system checks only.
 WORKERS = env.int("WEB_CONCURRENCY", 1)

@@ -7,27 +7,30 @@ gives its numbers back.
 
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
+from itertools import count, islice
 from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Max, QuerySet
-from django.db.models.functions import Coalesce
+from django.db.models import Max
 from django.utils import timezone
 
-from echo.feed.access import Interest
-from echo.feed.event import Event, Notice, reset, wire_time
+from echo.feed.event import Event, wire_time
 from echo.models import Event as EventRow
 from echo.models import Log, Topic, new_epoch
 from echo.protocol import EventId
 
+# A page of events, wherever it is read from: what a reader who takes nothing may hold.
 PAGE_EVENTS = 500
-PAGE_BYTES = 1024 * 1024
-PRUNE_EVENTS = 500  # at most so many go in one transaction: publishers wait no longer
+PAGE_BYTES = 128 * 1024
+# What an event's frame has beside its data, at most.
+FRAME_BYTES = 250
+# Rows that are read at first: each may be MAX_DATA_BYTES long, and the page full.
+FIRST_ROWS = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +45,6 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Events in order. ``reached`` is the number up to which nothing is missing."""
-
-    events: list[Event]
-    reached: int
-
-
-@dataclass(frozen=True, slots=True)
 class Receipt:
     """The id under which an entry is in the log; ``duplicate`` when it was there before."""
 
@@ -57,8 +52,18 @@ class Receipt:
     duplicate: bool
 
 
-class Expired(Exception):
-    """An event that this reader could have read has been pruned."""
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What the log's counter gave: the numbers up to ``last``, locked until COMMIT.
+
+    ``sent_at`` is the database's time, and never before an earlier event's. ``deleted``
+    has the highest number pruned from topics that have been deleted, by their scope.
+    """
+
+    epoch: str
+    last: int
+    sent_at: datetime
+    deleted: Mapping[Topic.Scope, int]
 
 
 # --- writing ---------------------------------------------------------------------------
@@ -71,8 +76,8 @@ def append(entries: Sequence[Entry]) -> tuple[list[Event], list[Receipt]]:
     its topic is not written again and has the first event's id.
     """
     with transaction.atomic():
-        epoch, last = take_numbers(len(entries))
-        number = last - len(entries)
+        taken = take_numbers(len(entries))
+        number = taken.last - len(entries)
         keyed = numbers_of_keys(entries)
         fresh: list[tuple[int, Entry]] = []
         receipts = []
@@ -85,26 +90,68 @@ def append(entries: Sequence[Entry]) -> tuple[list[Event], list[Receipt]]:
                 if entry.key is not None:
                     keyed[place] = number
             receipts.append(
-                Receipt(EventId(epoch, keyed.get(place, number)), duplicate)
+                Receipt(EventId(taken.epoch, keyed.get(place, number)), duplicate)
             )
-        if number < last:
-            take_numbers(number - last)  # duplicates give their numbers back
-        return write(epoch, fresh), receipts
+        if number < taken.last:
+            take_numbers(number - taken.last)  # duplicates give their numbers back
+        return write(taken, fresh), receipts
 
 
-def take_numbers(count: int) -> tuple[str, int]:
-    """Locks the counter until COMMIT and adds to it; the epoch and the last number."""
+def take_numbers(count: int) -> Numbers:
+    """Lock the counter until COMMIT and add to it; also take the time.
+
+    The time is the database's own: publishers' clocks differ, and retention goes by it. It
+    never goes back, whatever a clock does.
+    """
+    clock, parameters = database_clock()
+    latest = "GREATEST" if connection.vendor == "postgresql" else "MAX"
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE echo_log SET last_number = last_number + %s "
-            "RETURNING epoch, last_number",
-            [count],
+            "UPDATE echo_log SET last_number = last_number + %s, last_sent_at = "
+            f"{latest}(COALESCE(last_sent_at, {clock}), {clock}) "
+            "RETURNING epoch, last_number, last_sent_at, "
+            + ", ".join(DELETED_NUMBER.values()),
+            [count, *parameters, *parameters],
         )
         row = cursor.fetchone()
     if row is None:
         found_log()
         return take_numbers(count)
-    return str(row[0]), int(row[1])
+    epoch, last, sent_at, *deleted = row
+    return Numbers(
+        epoch, last, aware(sent_at), dict(zip(DELETED_NUMBER, deleted, strict=True))
+    )
+
+
+# The column of the log's row that has the highest number pruned from deleted topics.
+DELETED_NUMBER = {
+    Topic.Scope.PUBLIC: "deleted_public_number",
+    Topic.Scope.STAFF: "deleted_staff_number",
+    Topic.Scope.USER: "deleted_user_number",
+}
+
+
+def database_clock() -> tuple[str, list[Any]]:
+    """Return an SQL expression for the present time, and its parameters."""
+    if connection.vendor == "postgresql":
+        return "clock_timestamp()", []
+    # SQLite runs in this process: the clocks are the same, but its own has no microseconds.
+    return "%s", [connection.ops.adapt_datetimefield_value(timezone.now())]
+
+
+def database_now() -> datetime:
+    """Return the database's time."""
+    clock, parameters = database_clock()
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {clock}", parameters)
+        return aware(cursor.fetchone()[0])
+
+
+def aware(moment: datetime | str) -> datetime:
+    """Return a time that plain SQL gave: SQLite's has no time zone, and is text at times."""
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def found_log() -> None:
@@ -124,10 +171,9 @@ def numbers_of_keys(entries: Sequence[Entry]) -> dict[tuple[str, str | None], in
     return {(t, k): n for t, k, n in rows.values_list("topic", "key", "number")}
 
 
-def write(epoch: str, numbered: Sequence[tuple[int, Entry]]) -> list[Event]:
-    """Inserts the rows, each naming the one before it on its topic, and moves the topics on."""
-    now = timezone.now()
-    sent_at = wire_time(now)
+def write(taken: Numbers, numbered: Sequence[tuple[int, Entry]]) -> list[Event]:
+    """Insert the rows, each naming the one before it on its topic; move the topics on."""
+    sent_at = wire_time(taken.sent_at)
     names = {entry.topic for _, entry in numbered}
     known = Topic.objects.filter(name__in=names).values_list("name", "last_number")
     latest: dict[str, int | None] = dict(known)
@@ -137,7 +183,13 @@ def write(epoch: str, numbered: Sequence[tuple[int, Entry]]) -> list[Event]:
         latest[entry.topic] = number
         events.append(
             Event(
-                epoch, number, entry.topic, previous, sent_at, entry.data, entry.source
+                taken.epoch,
+                number,
+                entry.topic,
+                previous,
+                sent_at,
+                entry.data,
+                entry.source,
             )
         )
         rows.append(
@@ -146,24 +198,37 @@ def write(epoch: str, numbered: Sequence[tuple[int, Entry]]) -> list[Event]:
                 topic=entry.topic,
                 previous=previous,
                 data=entry.data,
-                sent_at=now,
+                sent_at=taken.sent_at,
                 key=entry.key,
                 source=entry.source,
                 author=entry.author,
             )
         )
     EventRow.objects.bulk_create(rows)
-    advance_topics(Counter(entry.topic for _, entry in numbered), latest)
+    added = Counter(entry.topic for _, entry in numbered)
+    advance_topics(added, latest, taken.deleted)
     return events
 
 
-def advance_topics(added: Counter[str], latest: Mapping[str, int | None]) -> None:
+def advance_topics(
+    added: Counter[str],
+    latest: Mapping[str, int | None],
+    deleted: Mapping[Topic.Scope, int],
+) -> None:
+    """Move the topics on to their last numbers.
+
+    A new topic may be one that was deleted: it begins with the highest number pruned from
+    those, so that a reader who missed its earlier events is reset.
+    """
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO echo_topic (name, last_number, pruned_number, kept) "
-            "VALUES (%s, %s, 0, %s) ON CONFLICT (name) DO UPDATE SET "
+            "VALUES (%s, %s, %s, %s) ON CONFLICT (name) DO UPDATE SET "
             "last_number = excluded.last_number, kept = echo_topic.kept + excluded.kept",
-            [(name, latest[name], count) for name, count in sorted(added.items())],
+            [
+                (name, latest[name], deleted[Topic.Scope.of(name)], count)
+                for name, count in sorted(added.items())
+            ],
         )
 
 
@@ -190,151 +255,62 @@ def head() -> EventId:
     return EventId(*row)
 
 
-def oldest(interest: Interest) -> int:
-    """The number before the oldest kept event that this interest could be told of.
-
-    A reader that starts there has all that is kept, and is never told ``expired`` at once.
-    """
-    first = EventRow.objects.order_by("number").values_list("number", flat=True).first()
-    before = first - 1 if first is not None else head().number
-    return max(before, pruned(interest))
+def tail(after: int, up_to: int) -> list[Event]:
+    """Return the events of all topics between two numbers, one page, for the relay."""
+    found, _ = fill_page(rows_between(after, up_to))
+    return found
 
 
-def pruned(interest: Interest) -> int:
-    """The highest number pruned from what this interest may read; 0 for none."""
-    rows = Topic.objects.filter(interest.query("name"), pruned_number__gt=0)
-    numbers = rows.values_list("name", "pruned_number")
-    return max((n for name, n in numbers if interest.matches(name)), default=0)
+COLUMNS = ("number", "topic", "previous", "sent_at", "data", "source")
 
 
-def page(interest: Interest, after: int, up_to: int) -> Page:
-    """What an interest is told of between two numbers (after < number <= up_to).
+def rows_between(after: int, up_to: int) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows between two numbers (after < number <= up_to), a few at a time."""
+    for size in at_once():
+        rows = EventRow.objects.filter(number__gt=after, number__lte=up_to)
+        some = list(rows.order_by("number").values_list(*COLUMNS)[:size])
+        yield from some
+        if len(some) < size:
+            return
+        after = some[-1][0]
 
-    Raises Expired when retention has overtaken ``after``. Judged after the rows are read:
-    what is pruned in between is then seen as pruned, never skipped.
-    """
-    rows = EventRow.objects.filter(
-        interest.query("topic"), number__gt=after, number__lte=up_to
-    ).order_by("number")
-    found, whole = bounded(rows)
-    epoch = head().epoch
-    if pruned(interest) > after:
-        raise Expired
+
+def rows_of(numbers: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows that have these numbers, a few at a time."""
+    left = iter(numbers)
+    for size in at_once():
+        if not (some := list(islice(left, size))):
+            return
+        rows = EventRow.objects.filter(number__in=some).order_by("number")
+        yield from rows.values_list(*COLUMNS)
+
+
+def at_once() -> Iterator[int]:
+    """Yield how many rows to read next: more and more, while they do not fill the page."""
+    return (FIRST_ROWS << turn for turn in count())
+
+
+def fill_page(rows: Iterable[tuple[Any, ...]]) -> tuple[list[Event], bool]:
+    """Return the first events, a page of them, at least one; True when that is all."""
+    found: list[tuple[Any, ...]] = []
+    size = 0
+    is_all = True
+    for row in rows:
+        size += FRAME_BYTES + len(row[4].encode())
+        if found and (len(found) >= PAGE_EVENTS or size > PAGE_BYTES):
+            is_all = False
+            break
+        found.append(row)
+    epoch = head().epoch if found else ""  # after the rows: see Relay.take_page
     events = [
         Event(epoch, number, topic, previous, wire_time(sent_at), data, source)
         for number, topic, previous, sent_at, data, source in found
-        if interest.matches(topic)
     ]
-    return Page(events, up_to if whole else found[-1][0])
-
-
-def tail(after: int, up_to: int) -> list[Event]:
-    """The events of all topics between two numbers, a page of them, for the relay."""
-    rows = EventRow.objects.filter(number__gt=after, number__lte=up_to).order_by(
-        "number"
-    )
-    epoch = head().epoch
-    return [
-        Event(epoch, number, topic, previous, wire_time(sent_at), data, source)
-        for number, topic, previous, sent_at, data, source in bounded(rows)[0]
-    ]
-
-
-def bounded(rows: QuerySet[EventRow]) -> tuple[list[Any], bool]:
-    """The first rows, a page of them in number and in bytes; True when that is all."""
-    columns = rows.values_list(
-        "number", "topic", "previous", "sent_at", "data", "source"
-    )
-    found: list[Any] = []
-    size = 0
-    for row in columns[: PAGE_EVENTS + 1].iterator(chunk_size=100):
-        if len(found) == PAGE_EVENTS or size > PAGE_BYTES:
-            return found, False
-        found.append(row)
-        size += len(row[4])
-    return found, True
-
-
-def start(interest: Interest, since: str) -> tuple[EventId, Notice | None]:
-    """Judges where a reader begins: the cursor, and the ``reset`` it must be told first."""
-    last = head()
-    if since == "now":
-        return last, None
-    if since == "earliest":
-        return EventId(last.epoch, oldest(interest)), None
-    asked = EventId.parse(since)
-    if asked.epoch != last.epoch:
-        return last, reset("epoch", asked, last)
-    if asked.number > last.number:
-        return last, reset("ahead", asked, last)
-    if pruned(interest) > asked.number:
-        return last, reset("expired", asked, last)
-    return asked, None
-
-
-# --- retention -------------------------------------------------------------------------
-
-
-def prune(now: datetime | None = None) -> int:
-    """Deletes a little of what retention no longer keeps; how many events went."""
-    moment = now or timezone.now()
-    gone = 0
-    for name in overdue_topics(moment):
-        gone += prune_topic(name, moment, PRUNE_EVENTS - gone)
-        if gone >= PRUNE_EVENTS:
-            break
-    return gone
-
-
-def overdue_topics(now: datetime) -> list[str]:
-    """Topics that hold more events, or older ones, than retention keeps."""
-    limit = Coalesce(F("retention_events"), settings.FEED_RETENTION_EVENTS)
-    crowded = Topic.objects.filter(kept__gt=limit).values_list("name", flat=True)[:50]
-    # Apart from the others: their many events would hide each other's overdue ones.
-    special = Topic.objects.filter(retention_seconds__isnull=False)
-    horizon = now - timedelta(seconds=settings.FEED_RETENTION_SECONDS)
-    aged = (
-        EventRow.objects.filter(sent_at__lt=horizon)
-        .exclude(topic__in=special.values("name"))
-        .order_by("sent_at")
-        .values_list("topic", flat=True)[:PRUNE_EVENTS]
-    )
-    aged_specially = [
-        topic.name
-        for topic in special
-        if EventRow.objects.filter(
-            topic=topic.name, sent_at__lt=now - timedelta(seconds=retention(topic)[0])
-        ).exists()
-    ]
-    return list(dict.fromkeys([*crowded, *aged_specially, *aged]))
-
-
-def prune_topic(name: str, now: datetime, limit: int) -> int:
-    """Deletes at most ``limit`` of a topic's events, oldest first, and remembers how far."""
-    with transaction.atomic():
-        topic = Topic.objects.select_for_update().get(name=name)
-        keep_seconds, keep_events = retention(topic)
-        excess = max(0, topic.kept - keep_events)
-        horizon = now - timedelta(seconds=keep_seconds)
-        rows = EventRow.objects.filter(topic=name).order_by("number")[:limit]
-        numbers = [
-            number
-            for index, (number, sent_at) in enumerate(
-                rows.values_list("number", "sent_at")
-            )
-            if index < excess or sent_at < horizon
-        ]
-        if numbers:
-            # Clocks differ: a younger event between them goes along, and counts.
-            gone = EventRow.objects.filter(topic=name, number__lte=numbers[-1]).delete()
-            topic.pruned_number = numbers[-1]
-            topic.kept -= gone[0]
-            topic.save(update_fields=["pruned_number", "kept"])
-    return len(numbers)
+    return events, is_all
 
 
 def retention(topic: Topic) -> tuple[int, int]:
-    """How many seconds old a topic's events may be, and how many."""
+    """Return how many seconds old a topic's events may be, and how many."""
     seconds, events = topic.retention_seconds, topic.retention_events
     return (
         settings.FEED_RETENTION_SECONDS if seconds is None else seconds,

@@ -2,11 +2,12 @@
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 
 from echo.feed import log
 from echo.feed.access import Interest
 from echo.feed.event import Event
-from echo.feed.log import Page
+from echo.feed.history import Page
 
 MAX_EVENTS = 2000
 MAX_BYTES = 4 * 1024 * 1024
@@ -23,28 +24,36 @@ class Recent:
         return iter(self._events)
 
     def append(self, event: Event) -> None:
-        """Remembers the next event, and forgets the oldest beyond the bounds."""
+        """Remember the next event; forget the oldest beyond the bounds."""
         self._events.append(event)
         self.bytes += event.size
         while len(self._events) > MAX_EVENTS or self.bytes > MAX_BYTES:
             self.bytes -= self._events.popleft().size
 
     def clear(self) -> None:
-        """Forgets all: what comes next does not follow on what was."""
+        """Forget all: what comes next does not follow on what was."""
         self._events.clear()
         self.bytes = 0
 
     def reaches_back_to(self, number: int) -> bool:
-        """True when every event after this number is remembered."""
+        """Return True when every event after this number is remembered."""
         return bool(self._events) and self._events[0].number - 1 <= number
 
     def page(self, interest: Interest, after: int, up_to: int) -> Page:
-        """What an interest is told of between two numbers, as the log would give it."""
-        wanted = [
-            event
-            for event in self._events
-            if after < event.number <= up_to and interest.matches(event.topic)
-        ]
-        if len(wanted) <= log.PAGE_EVENTS:
-            return Page(wanted, up_to)
-        return Page(wanted[: log.PAGE_EVENTS], wanted[log.PAGE_EVENTS - 1].number)
+        """Return what an interest is given between two numbers, as the log would give it.
+
+        At least one event, and no more bytes than a page has.
+        """
+        wanted: list[Event] = []
+        size = 0
+        skipped = max(0, after - self._events[0].number + 1)
+        for event in islice(self._events, skipped, None):
+            if event.number > up_to:
+                break
+            if not interest.matches(event.topic):
+                continue
+            size += event.size
+            if wanted and (len(wanted) >= log.PAGE_EVENTS or size > log.PAGE_BYTES):
+                return Page(wanted, wanted[-1].number)
+            wanted.append(event)
+        return Page(wanted, up_to)

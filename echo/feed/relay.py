@@ -15,26 +15,30 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.db import DatabaseError
 
-from echo.feed import log, metrics, processes
+from echo.feed import history as past
+from echo.feed import log, metrics, processes, retention
 from echo.feed.access import Interest, Reader
+from echo.feed.allowance import Allowances
 from echo.feed.event import Event, Notice
 from echo.feed.farewell import before_shutdown, return_seconds
+from echo.feed.history import Page
 from echo.feed.local import registry, relays
-from echo.feed.log import Page
 from echo.feed.nodes import ACQUAINTANCE_SECONDS, Nodes
 from echo.feed.question import Question
 from echo.feed.recent import Recent
 from echo.feed.rights import Rights
+from echo.feed.shared import SharedReads
 from echo.feed.stats import STATS_TOPIC, Stats
 from echo.feed.subscription import Connection, State, Subscription
 from echo.feed.tally import Tallies
-from echo.feed.threads import history, tail, upkeep
+from echo.feed.threads import ANSWER_SECONDS, Unanswered, history, tail, upkeep
 from echo.models import Event as EventRow
 from echo.protocol import CloseCode, EventId, FeedQuery, TooMany
 
@@ -52,14 +56,28 @@ REMEMBERED_INTERESTS = 1000
 # Failures no further apart than this are one row, which is warned of once.
 QUIET_SECONDS = 30.0
 FAREWELL_SECONDS = 2.0
+REMEMBERED_AT_START = 200
 
 read_head = tail.wrap(log.head)
 read_tail = tail.wrap(log.tail)
 renew_epoch = tail.wrap(log.renew_epoch)
-read_start = history.wrap(log.start)
-read_page = history.wrap(log.page)
-read_oldest = history.wrap(log.oldest)
-prune = upkeep.wrap(log.prune)
+read_start = history.wrap(past.start)
+read_page = history.wrap(past.page)
+read_oldest = history.wrap(past.oldest)
+prune = upkeep.wrap(retention.prune)
+
+
+class Failures:
+    """A row of failures, which is warned of once."""
+
+    def __init__(self) -> None:
+        self.failed_at = float("-inf")
+
+    def warn(self, what: str, error: Exception) -> None:
+        """Log a failure, unless the last one was a moment ago."""
+        if time.monotonic() - self.failed_at > QUIET_SECONDS:
+            logger.warning("feed: %s: %r", what, error)
+        self.failed_at = time.monotonic()
 
 
 class Relay:
@@ -75,13 +93,18 @@ class Relay:
         self.oldest_known: dict[Interest, tuple[float, EventId]] = {}
         self.readers_of: dict[str, dict[str, Subscription]] = {}
         self.recent = Recent()
+        self.shared = SharedReads()
+        self.allowances = Allowances(self.loop.time)
         self.tallies = Tallies()
         self.stats = Stats(self)
         self.nodes = Nodes(self)
         self.rights = Rights(self)
         # Places that are taken by connections whose subscription is not there yet.
         self.reserved = 0
+        # False when the log has refused to be read; a look without an answer changes nothing.
         self.log_up = True
+        # When the log was last read, by the loop's clock.
+        self.log_seen_at = self.loop.time()
         self.look = asyncio.Event()
         self.catching_up = asyncio.Lock()
         self.tasks: list[asyncio.Task[None]] = []
@@ -91,8 +114,9 @@ class Relay:
     # --- life --------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Takes the log's head for its own, and begins to listen and to look."""
-        self.head = await read_head()
+        """Take the log's head for its own; begin to listen and to look."""
+        self.head = await self.read_log_head()
+        await self.remember_last()
         self.watch = log.CommitWatch()
         jobs = [self.watch_log, self.tick, self.keep_retention, self.stats.keep]
         jobs += [self.rights.keep]
@@ -106,6 +130,23 @@ class Relay:
         ]
         before_shutdown(self.say_farewell)
 
+    async def remember_last(self) -> None:
+        """Fill the memory with the log's last events, for readers who come back together.
+
+        Those who had a node that was restarted have missed a few events at most.
+        """
+        with contextlib.suppress(DatabaseError):
+            number = max(0, self.head.number - REMEMBERED_AT_START)
+            while number < self.head.number:
+                events = await read_tail(number, self.head.number)
+                if not events or events[0].epoch != self.head.epoch:
+                    return self.recent.clear()
+                if events[0].number != number + 1:
+                    self.recent.clear()
+                for event in events:
+                    self.recent.append(event)
+                number = events[-1].number
+
     async def stop(self) -> None:
         """Ends the relay's tasks; subscriptions are not told."""
         for task in self.tasks:
@@ -114,17 +155,13 @@ class Relay:
         self.watch.close()
 
     async def forever(self, job: Any) -> None:
-        """Runs a job again when it fails, with one warning for a row of failures."""
-        failed_at = float("-inf")
+        """Run a job again when it fails, with one warning for a row of failures."""
+        failures = Failures()
         while True:
             try:
                 await job()
             except Exception as error:  # noqa: BLE001 -- the relay outlives whatever happens
-                if self.loop.time() - failed_at > QUIET_SECONDS:
-                    logger.warning(
-                        "feed: %s failed, trying again: %r", job.__name__, error
-                    )
-                failed_at = self.loop.time()
+                failures.warn(f"{job.__name__} failed, trying again", error)
                 await asyncio.sleep(random.uniform(0.2, 1))
 
     # --- subscriptions -----------------------------------------------------------------
@@ -138,13 +175,14 @@ class Relay:
     ) -> Subscription:
         """A subscription that begins after ``since``, with its ``reset`` if there is one.
 
-        Raises FeedError for a ``since`` that is no id, TooMany at a limit.
+        Raises FeedError for a ``since`` that is no id, TooMany at a limit, and a
+        DatabaseError when the log is needed and cannot be read.
         """
         self.reserve(connection.address)
         try:
             if not self.subscriptions:
                 self.look.set()  # with nobody to tell, it may be a second since the last look
-            cursor, notice = await self.judge(interest, since)
+            cursor, notice = await self.judge(interest, since, connection.address)
         except BaseException:
             self.free_place(connection.address)
             raise
@@ -195,9 +233,9 @@ class Relay:
             del self.addresses[address]
 
     async def judge(
-        self, interest: Interest, since: str
+        self, interest: Interest, since: str, address: str
     ) -> tuple[EventId, Notice | None]:
-        """The cursor to begin at; asks the database only when memory cannot tell."""
+        """Return the cursor to begin at; ask the database only when memory cannot tell."""
         if since == "now":
             return self.head, None
         if since != "earliest":
@@ -208,10 +246,19 @@ class Relay:
                     await self.catch_up()
             if asked == self.head or self.remembers(asked):
                 return asked, None
-        cursor, notice = await read_start(interest, since)
+        cursor, notice = await self.read_start(interest, since, address)
         if cursor.epoch != self.head.epoch or cursor.number > self.head.number:
             await self.catch_up()
         return cursor, notice
+
+    async def read_start(
+        self, interest: Interest, since: str, address: str
+    ) -> tuple[EventId, Notice | None]:
+        """Ask the database where a reader begins; raises TooMany at the address's limit."""
+        key = "start", self.head, interest, since
+        if not self.shared.knows(key):
+            self.allowances.spend(address)
+        return await self.shared.read(key, partial(read_start, interest, since))
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Forgets a subscription; unknown ones are none."""
@@ -292,12 +339,21 @@ class Relay:
             and self.recent.reaches_back_to(cursor.number)
         )
 
-    async def page(self, interest: Interest, after: int, up_to: int) -> Page:
-        """What an interest is told of between two numbers, from memory when it can be."""
+    async def page(
+        self, interest: Interest, after: int, up_to: int, address: str
+    ) -> Page:
+        """Return what an interest is given between two numbers, from memory if it can be.
+
+        From the log at the pace that its address is allowed.
+        """
         if self.recent.reaches_back_to(after):
             return self.recent.page(interest, after, up_to)
-        page: Page = await read_page(interest, after, up_to)
-        return page
+        key = "page", self.head.epoch, interest, after, up_to
+        read = partial(read_page, interest, after, up_to)
+        if self.shared.knows(key):
+            return await self.shared.read(key, read)
+        async with self.allowances.turn(address):
+            return await self.shared.read(key, read)
 
     # --- the log -----------------------------------------------------------------------
 
@@ -337,13 +393,22 @@ class Relay:
                 )  # the writers' turn: their queues hold a page or two
 
     async def read_log_head(self) -> EventId:
+        """Return the log's head; note whether it could be had."""
         try:
             head: EventId = await read_head()
+        except Unanswered:  # slow, or not at all: `log_seen_at` tells
+            raise
         except Exception:
             self.log_up = False
             raise
         self.log_up = True
+        self.log_seen_at = self.loop.time()
         return head
+
+    @property
+    def log_age_seconds(self) -> float:
+        """How long ago the log was last read."""
+        return self.loop.time() - self.log_seen_at
 
     def take_page(self, head: EventId, events: list[Event], last: EventId) -> bool:
         """Fans out a page of the log; False when there is no more to read.
@@ -385,6 +450,7 @@ class Relay:
             "the log is another one: %s was %s; readers are reset", last, self.head
         )
         self.recent.clear()
+        self.shared.clear()
         self.tallies.clear()
         self.head = last
         for subscription in self.subscriptions.values():
@@ -422,10 +488,19 @@ class Relay:
         }
 
     async def oldest(self, interest: Interest) -> EventId:
-        """The cursor from which everything kept can be had, as of a second ago at most."""
+        """Return the cursor from which everything kept can be had, of a second ago at most.
+
+        While the log cannot be read it is this node's head: what comes after that is kept.
+        """
         known_at, cursor = self.oldest_known.get(interest, (0.0, self.head))
         if self.loop.time() - known_at > 1:
-            cursor = EventId(self.head.epoch, await read_oldest(interest))
+            try:
+                number = await self.shared.read(
+                    ("oldest", interest), partial(read_oldest, interest)
+                )
+            except DatabaseError:
+                return self.head
+            cursor = EventId(self.head.epoch, number)
             if len(self.oldest_known) >= REMEMBERED_INTERESTS:
                 self.oldest_known.clear()
             self.oldest_known[interest] = self.loop.time(), cursor
@@ -448,37 +523,69 @@ class Relay:
 
 # --- the process's relays --------------------------------------------------------------
 
-starting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+starting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Relay]] = (
     WeakKeyDictionary()
 )
 
 
+start_failures = Failures()
+
+
 async def get_relay() -> Relay:
-    """This event loop's relay, started when it is first asked for."""
+    """Return this event loop's relay, started when it is first asked for.
+
+    Those who ask meanwhile share the attempt, and its failure.
+    """
     loop = asyncio.get_running_loop()
     if (relay := relays.get(loop)) is not None:
         return relay
     with registry:
-        lock = starting.setdefault(loop, asyncio.Lock())
-    async with lock:
-        if loop not in relays:
-            relay = Relay()
-            await relay.start()
-            with registry:
-                relays[loop] = relay
-    return relays[loop]
+        task = starting.get(loop)
+        if task is None or task.done():
+            task = starting[loop] = asyncio.create_task(
+                start_relay(), name="feed start"
+            )
+            task.add_done_callback(forget_start)
+    return await asyncio.shield(task)
+
+
+async def start_relay() -> Relay:
+    relay = Relay()
+    try:
+        await relay.start()
+    except DatabaseError as error:
+        start_failures.warn("the log cannot be read", error)
+        raise
+    with registry:
+        relays[relay.loop] = relay
+    return relay
+
+
+def forget_start(task: asyncio.Task[Relay]) -> None:
+    """Let the next who asks try again after a failure, which those who waited have got."""
+    with registry:
+        starting.pop(task.get_loop(), None)
+    if not task.cancelled():
+        task.exception()
 
 
 async def subscribe(
     query: FeedQuery, reader: Reader, connection: Connection, heartbeat_seconds: float
 ) -> Subscription:
-    """What a transport calls: a subscription on this event loop's relay.
+    """Return a subscription on this event loop's relay; transports call it.
 
-    Raises FeedError for topics that may not be read, and at a limit.
+    Raises FeedError for topics that may not be read, and at a limit; and a DatabaseError
+    when the log cannot be read, within ANSWER_SECONDS.
     """
     interest = Interest(query.topics, reader)
-    relay = await get_relay()
-    return await relay.subscribe(interest, query.since, connection, heartbeat_seconds)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            relay = await get_relay()
+            return await relay.subscribe(
+                interest, query.since, connection, heartbeat_seconds
+            )
+    except TimeoutError:
+        raise Unanswered from None
 
 
 async def ask(question: Question) -> dict[str, Any]:

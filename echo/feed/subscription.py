@@ -10,18 +10,18 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import DatabaseError
 
-from echo.feed import metrics
+from echo.feed import log, metrics
 from echo.feed.access import Interest
 from echo.feed.event import Event, Frame, Notice, reset
 from echo.feed.farewell import return_seconds
-from echo.feed.log import Expired
+from echo.feed.history import Expired
 from echo.protocol import CUT_EXTENSION, CloseCode, EventId
 
 if TYPE_CHECKING:
@@ -207,7 +207,10 @@ class Subscription:
             return ()
 
     async def ready(self) -> Sequence[Frame]:
-        """The frames that can be had without waiting; none only when there are none."""
+        """Return the frames that can be had without waiting; none only if there are none.
+
+        Raises a DatabaseError when the log cannot be read.
+        """
         while not (frames := await self.due()) and not self.is_idle:
             if self.is_held:
                 await self.wait()
@@ -282,7 +285,9 @@ class Subscription:
             self.register()
         position = self.position
         try:
-            page = await self.relay.page(self.interest, position.number, self.target)
+            page = await self.relay.page(
+                self.interest, position.number, self.target, self.connection.address
+            )
         except Expired:
             if self.position is position:
                 self.lose("expired", self.relay.head)
@@ -300,13 +305,27 @@ class Subscription:
         self.state = State.REPLAYING
 
     def take_queue(self) -> Sequence[Event]:
-        """All that is queued; the queue is then empty."""
+        """Return what is queued, a page of it at most: a writer may hold it for long."""
         if not self.queue:
             return ()
-        events = tuple(self.queue)
-        self.clear()
+        if self.queued_bytes <= log.PAGE_BYTES:
+            events = tuple(self.queue)
+            self.clear()
+        else:
+            events = tuple(self.take_page())
         self.position = events[-1].id
         return events
+
+    def take_page(self) -> Iterator[Event]:
+        """Yield the first events of the queue, at least one, and take them off it."""
+        size = 0
+        while self.queue:
+            size += self.queue[0].size
+            if size > log.PAGE_BYTES and size > self.queue[0].size:
+                return
+            event = self.queue.popleft()
+            self.queued_bytes -= event.size
+            yield event
 
     # --- small -------------------------------------------------------------------------
 

@@ -24,6 +24,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class Unanswered(OperationalError):
+    """The database has not answered in time; it may be up all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the database has not answered within {ANSWER_SECONDS} s")
+
+
 class DatabaseThreads:
     """A few threads for one job, and a bounded queue before them."""
 
@@ -38,7 +45,7 @@ class DatabaseThreads:
     ) -> T:
         """Return what the function returns, run with a healthy database connection.
 
-        Raises OperationalError when the database has not answered within ANSWER_SECONDS; the
+        Raises Unanswered when the database has not answered within ANSWER_SECONDS; the
         function may then still take effect.
         """
         if self.waiting >= MAX_WAITING_CALLS:
@@ -53,9 +60,7 @@ class DatabaseThreads:
                     self.executor, call
                 )
         except TimeoutError:
-            raise OperationalError(
-                f"the database has not answered within {ANSWER_SECONDS} s"
-            ) from None
+            raise Unanswered from None
         finally:
             self.waiting -= 1
 

@@ -8,10 +8,15 @@ from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.db import DatabaseError
 
 from echo.feed import Connection, Subscription, find_reader, subscribe
 from echo.handshake import refuse
 from echo.protocol import CloseCode, FeedError, FeedQuery
+
+# When a client that was refused may come back: at a limit; and while the log is away.
+TOO_MANY_RETRY_SECONDS = 1
+LOG_RETRY_SECONDS = 2
 
 logger = logging.getLogger("echo.feed")
 
@@ -29,7 +34,11 @@ class FeedConsumer(AsyncWebsocketConsumer):
         try:
             subscription = await self.open_subscription()
         except FeedError as error:
-            return await refuse(send, error.status, str(error))
+            retry = TOO_MANY_RETRY_SECONDS if error.status == 429 else None
+            return await refuse(send, error.status, str(error), retry)
+        except DatabaseError:
+            detail = "the log cannot be reached: try again a little later"
+            return await refuse(send, 503, detail, LOG_RETRY_SECONDS)
         try:
             await self.carry(subscription, receive)
         finally:

@@ -48,8 +48,11 @@ export class Ledger {
 
   /** True when the event before this one on its topic is the one that was had. */
   follows(previous, topic) {
+    // The first that the log has of its topic, or has again: a topic whose events have all
+    // been gone for long is forgotten, and who had missed one of them has been reset.
+    if (previous === null) return true;
     if (this.latest.has(topic)) return previous === this.latest.get(topic);
-    if (previous === null || this.start === null) return true;
+    if (this.start === null) return true;
     return isCovered(previous, this.start);
   }
 

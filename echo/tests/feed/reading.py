@@ -14,14 +14,16 @@ from echo.feed import (
     Relay,
     Subscription,
     log,
+    retention,
 )
+from echo.feed import history as past
 from echo.feed.log import Entry
 from echo.feed.threads import history
 from echo.protocol import EventId
 
 append = history.wrap(log.append)
-page = history.wrap(log.page)
-prune = history.wrap(log.prune)
+page = history.wrap(past.page)
+prune = history.wrap(retention.prune)
 DEADLINE_SECONDS = 10
 
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection, transaction
@@ -11,10 +11,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
-from echo.feed import log
+from echo.feed import history, log, retention
 from echo.feed.access import Interest, Reader
 from echo.feed.event import Event
-from echo.feed.log import Entry, Expired
+from echo.feed.history import Expired
+from echo.feed.log import Entry
+from echo.feed.recent import Recent
 from echo.models import Event as EventRow
 from echo.models import Log, Topic
 from echo.protocol import EventId
@@ -31,13 +33,21 @@ def append(*topics: str, data: str = "1") -> list[Event]:
 
 def numbers(interest: Interest, after: int = 0) -> list[int]:
     last = log.head().number
-    return [event.number for event in log.page(interest, after, last).events]
+    return [event.number for event in history.page(interest, after, last).events]
 
 
 def age(seconds: float, **events: object) -> None:
     """Makes the events, or all of them, that much older."""
     then = timezone.now() - timedelta(seconds=seconds)
     EventRow.objects.filter(**events).update(sent_at=then)
+
+
+def recent(first: int, last: int) -> Recent:
+    """What a relay remembers once it has fanned out these events."""
+    remembered = Recent()
+    for number in range(first, last + 1):
+        remembered.append(*log.tail(number - 1, number))
+    return remembered
 
 
 def append_and_fail(*topics: str) -> None:
@@ -207,19 +217,19 @@ def test_a_key_that_publishers_race_for_makes_one_event() -> None:
 def test_now_is_the_head_and_earliest_is_before_all_that_is_kept() -> None:
     append("news", "news")
     head = log.head()
-    assert log.start(NEWS, "now") == (head, None)
-    assert log.start(NEWS, "earliest") == (EventId(head.epoch, 0), None)
+    assert history.start(NEWS, "now") == (head, None)
+    assert history.start(NEWS, "earliest") == (EventId(head.epoch, 0), None)
 
 
 def test_an_id_of_this_log_is_where_its_reader_begins() -> None:
     append("news", "other", "news")
     asked = EventId(log.head().epoch, 2)
-    assert log.start(NEWS, str(asked)) == (asked, None)
+    assert history.start(NEWS, str(asked)) == (asked, None)
 
 
 def test_an_id_of_another_epoch_is_reset_to_the_head() -> None:
     append("news")
-    cursor, notice = log.start(NEWS, "00000000-1")
+    cursor, notice = history.start(NEWS, "00000000-1")
     assert cursor == log.head()
     assert notice is not None
     assert notice.fields == {
@@ -232,7 +242,7 @@ def test_an_id_of_another_epoch_is_reset_to_the_head() -> None:
 
 def test_an_id_after_the_head_is_reset_as_ahead() -> None:
     append("news")
-    cursor, notice = log.start(NEWS, f"{log.head().epoch}-2")
+    cursor, notice = history.start(NEWS, f"{log.head().epoch}-2")
     assert cursor == log.head()
     assert notice is not None
     assert notice.fields["reason"] == "ahead"
@@ -243,10 +253,10 @@ def test_an_id_is_expired_only_when_something_after_it_is_gone(
 ) -> None:
     settings.FEED_RETENTION_EVENTS = 2
     append("news", "news", "news", "news")
-    log.prune()  # 1 and 2 go
+    retention.prune()  # 1 and 2 go
     epoch = log.head().epoch
-    assert log.start(NEWS, f"{epoch}-2") == (EventId(epoch, 2), None)
-    notice = log.start(NEWS, f"{epoch}-1")[1]
+    assert history.start(NEWS, f"{epoch}-2") == (EventId(epoch, 2), None)
+    notice = history.start(NEWS, f"{epoch}-1")[1]
     assert notice is not None
     assert notice.fields["reason"] == "expired"
 
@@ -257,27 +267,27 @@ def test_a_busy_topic_s_pruning_never_resets_a_quiet_topic_s_readers(
     settings.FEED_RETENTION_EVENTS = 3
     append("news")
     append(*["busy"] * 20)
-    log.prune()
+    retention.prune()
     cursor = EventId(log.head().epoch, 0)
-    assert log.start(NEWS, str(cursor)) == (cursor, None)
+    assert history.start(NEWS, str(cursor)) == (cursor, None)
     assert numbers(NEWS) == [1]
-    assert log.start(Interest(("news", "busy")), str(cursor))[1] is not None
+    assert history.start(Interest(("news", "busy")), str(cursor))[1] is not None
 
 
 def test_what_a_reader_may_not_read_never_resets_it(settings: Settings) -> None:
     settings.FEED_RETENTION_EVENTS = 1
     append(*["staff.ops"] * 5, "news")
-    log.prune()
+    retention.prune()
     cursor = str(EventId(log.head().epoch, 1))
-    assert log.start(Interest(("*",)), cursor)[1] is None
-    assert log.start(ALL, cursor)[1] is not None
+    assert history.start(Interest(("*",)), cursor)[1] is None
+    assert history.start(ALL, cursor)[1] is not None
 
 
 def test_earliest_is_never_expired(settings: Settings) -> None:
     settings.FEED_RETENTION_EVENTS = 2
     append("old", "news", "news", "news", "news")
-    log.prune()
-    cursor, notice = log.start(NEWS, "earliest")
+    retention.prune()
+    cursor, notice = history.start(NEWS, "earliest")
     assert notice is None
     assert numbers(NEWS, cursor.number) == [4, 5]
 
@@ -289,13 +299,15 @@ def test_a_page_holds_what_is_wanted_in_order_and_says_how_far_it_goes() -> None
     append("news", "other", "news.eu", "news", "Newsletter.x", "newsletter.x")
     wanted = Interest(("news", "news.*"))
     assert numbers(wanted) == [1, 3, 4]
-    assert log.page(wanted, 1, 3).reached == 3
-    assert [event.number for event in log.page(wanted, 1, 3).events] == [3]
+    assert history.page(wanted, 1, 3).reached == 3
+    assert [event.number for event in history.page(wanted, 1, 3).events] == [3]
 
 
 def test_a_page_is_the_events_as_they_were_published() -> None:
     published = append("news", "news", data='{"a":"小王子"}')
-    assert [e.json for e in log.page(NEWS, 0, 2).events] == [e.json for e in published]
+    assert [e.json for e in history.page(NEWS, 0, 2).events] == [
+        e.json for e in published
+    ]
     assert [event.json for event in log.tail(0, 2)] == [e.json for e in published]
 
 
@@ -304,17 +316,27 @@ def test_a_page_is_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
     append(*["news"] * 7)
     reached, pages = 0, []
     while reached < 7:
-        page = log.page(NEWS, reached, 7)
+        page = history.page(NEWS, reached, 7)
         pages.append([event.number for event in page.events])
         reached = page.reached
     assert pages == [[1, 2, 3], [4, 5, 6], [7]]
 
 
 def test_a_page_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "PAGE_BYTES", 100)
-    append(*["news"] * 3, data='"' + "x" * 98 + '"')
-    assert [event.number for event in log.page(NEWS, 0, 3).events] == [1, 2]
-    assert len(log.tail(0, 3)) == 2
+    monkeypatch.setattr(log, "PAGE_BYTES", 1000)
+    append(*["news"] * 3, data='"' + "x" * 240 + '"')
+    for page in (history.page(NEWS, 0, 3), recent(1, 3).page(NEWS, 0, 3)):
+        assert [event.number for event in page.events] == [1, 2]
+        assert page.reached == 2
+    assert [event.number for event in log.tail(0, 3)] == [1, 2]
+
+
+def test_a_page_has_one_event_however_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "PAGE_BYTES", 10)
+    append("news", "news")
+    for page in (history.page(NEWS, 0, 2), recent(1, 2).page(NEWS, 0, 2)):
+        assert [event.number for event in page.events] == [1]
+    assert [event.number for event in log.tail(0, 2)] == [1]
 
 
 def test_a_page_of_what_may_not_be_read_moves_the_reader_on(
@@ -322,8 +344,9 @@ def test_a_page_of_what_may_not_be_read_moves_the_reader_on(
 ) -> None:
     monkeypatch.setattr(log, "PAGE_EVENTS", 2)
     append("staff.a", "staff.a", "staff.a", "news")
-    page = log.page(Interest(("*",)), 0, 4)
+    page = history.page(Interest(("*",)), 0, 4)
     assert (page.events, page.reached) == ([], 2)
+    assert numbers(Interest(("*",)), 2) == [4]
 
 
 def test_a_page_that_retention_has_overtaken_is_expired(
@@ -331,10 +354,10 @@ def test_a_page_that_retention_has_overtaken_is_expired(
 ) -> None:
     settings.FEED_RETENTION_EVENTS = 1
     append("news", "news", "news")
-    log.prune()
+    retention.prune()
     assert numbers(NEWS, 2) == [3]
     with pytest.raises(Expired):
-        log.page(NEWS, 1, 3)
+        history.page(NEWS, 1, 3)
 
 
 # --- retention ------------------------------------------------------------------------
@@ -345,18 +368,18 @@ def test_events_beyond_the_number_kept_go_oldest_first(
 ) -> None:
     settings.FEED_RETENTION_EVENTS = 2
     append("a", "b", "a", "b", "a", "a")
-    assert log.prune() == 2
+    assert retention.prune() == 2
     assert numbers(ALL, 3) == [4, 5, 6]
     assert numbers(Interest(("b",))) == [2, 4]
     assert Topic.objects.get(name="a").pruned_number == 3
-    assert log.prune() == 0
+    assert retention.prune() == 0
 
 
 def test_events_older_than_retention_go() -> None:
     append("a", "a", "b")
     age(24 * 3600 + 1, number=1)
     age(24 * 3600 - 60, number=2)
-    assert log.prune() == 1
+    assert retention.prune() == 1
     assert numbers(ALL, 1) == [2, 3]
 
 
@@ -367,7 +390,7 @@ def test_a_topic_s_own_retention_wins_over_the_site_s(
     append(*["short"] * 3, *["long"] * 5, *["plain"] * 4)
     Topic.objects.filter(name="short").update(retention_events=1)
     Topic.objects.filter(name="long").update(retention_events=100)
-    log.prune()
+    retention.prune()
     kept = {topic.name: topic.kept for topic in Topic.objects.all()}
     assert kept == {"short": 1, "long": 5, "plain": 3}
 
@@ -375,14 +398,14 @@ def test_a_topic_s_own_retention_wins_over_the_site_s(
 def test_a_topic_s_own_age_wins_over_the_site_s(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(log, "PRUNE_EVENTS", 4)
+    monkeypatch.setattr(retention, "PRUNE_EVENTS", 4)
     append(*["long"] * 6, *["plain"] * 2, *["short"] * 2, "plain", "short")
     age(25 * 3600, topic="long")
     age(25 * 3600 - 5, number__in=[7, 8])
     age(100, number__in=[9, 10])
     Topic.objects.filter(name="long").update(retention_seconds=7 * 24 * 3600)
     Topic.objects.filter(name="short").update(retention_seconds=60)
-    while log.prune():
+    while retention.prune():
         pass
     kept = {topic.name: topic.kept for topic in Topic.objects.all()}
     assert kept == {"long": 6, "plain": 1, "short": 1}
@@ -391,33 +414,113 @@ def test_a_topic_s_own_age_wins_over_the_site_s(
 def test_a_topic_that_keeps_nothing_keeps_nothing() -> None:
     append("a", "a")
     Topic.objects.update(retention_events=0)
-    assert log.prune() == 2
-    assert log.prune() == 0
+    assert retention.prune() == 2
+    assert retention.prune() == 0
 
 
 def test_pruning_goes_a_little_at_a_time(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.FEED_RETENTION_EVENTS = 1
-    monkeypatch.setattr(log, "PRUNE_EVENTS", 4)
+    monkeypatch.setattr(retention, "PRUNE_EVENTS", 4)
     append(*["a"] * 6, *["b"] * 6)
-    assert [log.prune() for _ in range(4)] == [4, 4, 2, 0]
+    assert [retention.prune() for _ in range(4)] == [4, 4, 2, 0]
     assert [topic.kept for topic in Topic.objects.all()] == [1, 1]
 
 
-def test_clocks_that_differ_do_not_spoil_the_count(settings: Settings) -> None:
-    append("a", "a", "a")
+def test_an_old_event_behind_a_young_one_takes_nothing_along(
+    settings: Settings,
+) -> None:
+    append(*["a"] * 5)
     age(25 * 3600, number__in=[1, 3])
-    log.prune()
+    assert retention.prune() == 1
+    assert retention.prune() == 0
     topic = Topic.objects.get()
-    assert topic.kept == EventRow.objects.count()
-    assert topic.pruned_number == 3
+    assert (topic.kept, topic.pruned_number) == (4, 1)
+    assert numbers(ALL, 1) == [2, 3, 4, 5]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets the clock of publishers and of SQLite so many hours ahead, or behind."""
+    real = timezone.now
+
+    def turn(hours: float) -> None:
+        def now() -> datetime:
+            return real() + timedelta(hours=hours)
+
+        monkeypatch.setattr(timezone, "now", now)
+
+    return turn
+
+
+Clock = Callable[[float], None]
+
+
+def test_a_publisher_with_a_clock_behind_the_others_deletes_nothing(
+    clock: Clock,
+) -> None:
+    append(*["a"] * 30)
+    clock(-25)
+    append("a", "new")
+    clock(0)
+    append(*["a"] * 30)
+    assert retention.prune() == 0
+    times = list(EventRow.objects.order_by("number").values_list("sent_at", flat=True))
+    assert times == sorted(times)
+    assert times[-1] - times[0] < timedelta(hours=1)
+
+
+def test_a_publisher_with_a_clock_ahead_keeps_nothing_for_ever(clock: Clock) -> None:
+    append("a")
+    clock(24 * 365)
+    append("a", "quiet")
+    clock(0)
+    assert retention.prune() == 0  # and sets the log's time right
+    append("a", "b")
+    now = timezone.now()
+    late = EventRow.objects.filter(sent_at__gt=now + timedelta(hours=1))
+    assert set(late.values_list("number", flat=True)) == {2, 3}
+    clock(23)
+    assert retention.prune() == 0
+    clock(25)
+    append("b")
+    while retention.prune():
+        pass
+    assert numbers(ALL, 5) == [6]
+    assert EventRow.objects.count() == 1
+
+
+def test_a_node_with_a_clock_ahead_deletes_nothing(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    append("a")
+    now = timezone.now()
+    monkeypatch.setattr(retention, "database_now", lambda: now)
+    clock(24 * 365)
+    assert retention.prune() == 0
+    clock(0)
+    year = timedelta(days=365)
+    monkeypatch.setattr(retention, "database_now", lambda: now + year)
+    assert retention.prune() == 0
+    assert numbers(ALL) == [1]
+
+
+def test_many_old_events_behind_young_ones_hide_nothing_that_is_overdue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retention, "PRUNE_TOPICS", 3)
+    append("a", *["a"] * 10, "b")
+    age(26 * 3600, topic="a", number__gt=1)
+    age(25 * 3600, topic="b")
+    assert retention.prune() == 1
+    assert list(EventRow.objects.filter(topic="b")) == []
 
 
 def test_a_pruned_topic_goes_on_with_its_chain(settings: Settings) -> None:
     settings.FEED_RETENTION_EVENTS = 0
     append("a", "a")
-    log.prune()
+    retention.prune()
     (event,) = append("a")
     assert (event.number, event.previous) == (3, 2)
 

@@ -44,6 +44,16 @@ test("the first event of a topic must follow what lies before the start", () => 
   assert.equal(broken.lost, 1);
 });
 
+test("a topic that was forgotten begins again and is no loss", () => {
+  const ledger = new Ledger(id(4));
+  ledger.take(event(5, 4));
+  ledger.take(event(9, null));
+  ledger.take(event(10, 9));
+  assert.equal(ledger.lost, 0);
+  ledger.take(event(12, 11));
+  assert.equal(ledger.lost, 1);
+});
+
 test("a heartbeat moves the cursor and hides no loss", () => {
   const ledger = new Ledger(id(4));
   ledger.take({ type: "heartbeat", last_event_id: id(7) });

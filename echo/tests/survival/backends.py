@@ -97,6 +97,10 @@ class Postgres:
 
     def start(self) -> None:
         self.run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8")
+        self.resume()
+
+    def resume(self) -> None:
+        """Starts the server on what it has, after ``stop`` too."""
         options = f"-p {self.port} -k {self.directory} -c listen_addresses=127.0.0.1"
         log = str(self.directory / "log")
         self.run("pg_ctl", "--wait", "-l", log, "-o", options, "start")
@@ -114,7 +118,37 @@ class Postgres:
             )
         return self.url(database)
 
+    def stop(self) -> None:
+        """Ends every process as a power cut would."""
+        self.run("pg_ctl", "--wait", "-m", "immediate", "stop")
+
+    def freeze(self) -> None:
+        """From here on connections stay open, new ones too, and nothing is answered."""
+        for process in self.processes():
+            os.kill(process, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        for process in self.processes():
+            os.kill(process, signal.SIGCONT)
+
+    def processes(self) -> list[int]:
+        """The postmaster, first of all, and its children (proc(5), task/children)."""
+        lines = (self.directory / "data" / "postmaster.pid").read_text().splitlines()
+        children = Path(f"/proc/{lines[0]}/task/{lines[0]}/children").read_text()
+        return [int(lines[0]), *map(int, children.split())]
+
+    def connections(self, database_url: str) -> int:
+        """How many connections others have to a database."""
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
     def close(self) -> None:
         if (self.directory / "data" / "postmaster.pid").exists():
-            self.run("pg_ctl", "--wait", "-m", "immediate", "stop")
+            self.thaw()
+            self.stop()
         shutil.rmtree(self.directory)
