@@ -21,6 +21,9 @@ def non_positive() -> Iterator[CheckMessage]:
     for name in (
         "DATABASE_CONNECTIONS",
         "ECHO_MAX_MESSAGE_BYTES",
+        "HEAD_TIMEOUT_SECONDS",
+        "BODY_TIMEOUT_SECONDS",
+        "MAX_BODY_BYTES",
         "FEED_HEARTBEAT_SECONDS",
         "FEED_SSE_HEARTBEAT_SECONDS",
         "FEED_SSE_LIFETIME_SECONDS",

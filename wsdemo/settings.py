@@ -64,6 +64,11 @@ HTTPS = env.bool("HTTPS", not DEBUG)
 ECHO_MAX_MESSAGE_BYTES = env.int(
     "ECHO_MAX_MESSAGE_BYTES", 1024 * 1024, validate=validate.Range(min=1)
 )
+# What a client may take for a request's head, and then for its body, and how large a body
+# may be; the servers keep these, before any application runs.
+HEAD_TIMEOUT_SECONDS = env.float("HEAD_TIMEOUT_SECONDS", 20.0)
+BODY_TIMEOUT_SECONDS = env.float("BODY_TIMEOUT_SECONDS", 60.0)
+MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 4 * 1024 * 1024)
 # gorilla's server prints `recv: …` for each message; so do we while developing.
 ECHO_LOG_MESSAGES = env.bool("ECHO_LOG_MESSAGES", DEBUG)
 # The feed keeps, for each topic, events no older than this and no more than this.

@@ -8,13 +8,16 @@ import struct
 from collections.abc import Generator
 from typing import Any
 
+from websockets.datastructures import Headers
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import Frame, Opcode, apply_mask
+from websockets.http11 import Request, Response
 from websockets.protocol import Protocol as WebSocketCore
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from echo.protocol import CloseCode
+from echo.servers.heads import parse_head
 
 # How long a peer may take to answer a close frame, or to stop sending after one.
 CLOSE_TIMEOUT_SECONDS = 10.0
@@ -119,18 +122,44 @@ class FaithfulFrames(WebSocketCore):
 
 
 class FaithfulCore(ServerProtocol, FaithfulFrames):
-    """The sans-I/O core with three departures from ``websockets``.
+    """The sans-I/O core with four departures from ``websockets``.
 
     RFC 6455 section 5.4 lets control frames stand inside a fragmented message, so a close
     there is a close, not a protocol error. Text is checked frame by frame, so that invalid
     UTF-8 fails the connection as soon as it is seen (section 8.1). And no extension is
     negotiated: compression costs each connection 64 KB and more, for which an echo of what
-    was sent has no use (gorilla's default too).
+    was sent has no use (gorilla's default too). The head has been judged before it comes
+    here, and bounded by 64 KiB; ``websockets`` would go silent over a line of 8 KB.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options | {"extensions": None})
         self.text: codecs.IncrementalDecoder | None = None
+
+    def parse(self) -> Generator[None]:
+        self.events.append((yield from self.read_request()))
+        while self.state is State.CONNECTING:  # frames that are early wait
+            yield
+        yield from FaithfulFrames.parse(self)
+
+    def read_request(self) -> Generator[None, None, Request]:
+        """Return the handshake's request, which the server's guard has let pass."""
+        buffer = self.reader.buffer
+        while (end := buffer.find(b"\r\n\r\n")) < 0:
+            yield
+        head = parse_head(bytes(buffer[: end + 4]))
+        del buffer[: end + 4]
+        headers = Headers(
+            [(name.decode(), value.decode("latin-1")) for name, value in head.headers]
+        )
+        return Request(
+            head.target.decode(), headers, head.method.decode(), head.version.decode()
+        )
+
+    def send_response(self, response: Response) -> None:
+        super().send_response(response)
+        if self.state is State.OPEN:
+            next(self.parser)  # takes the frames that were early
 
     def recv_frame(self, frame: Frame) -> None:
         opcode = frame.opcode

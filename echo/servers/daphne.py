@@ -27,6 +27,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 
 from echo.protocol import CUT_EXTENSION, CloseCode, reason_phrase
+from echo.servers.channel import GuardedChannel
 from echo.servers.core import (
     CLOSE_TIMEOUT_SECONDS,
     MAX_UNREAD_BYTES,
@@ -107,6 +108,9 @@ class WebSocketProtocol(Protocol):
         if not self.core.reader.eof:
             self.core.receive_data(data)
             self.process()
+        early = self.core.state is State.CONNECTING and not self.core.eof_sent
+        if early and len(self.core.reader.buffer) >= MAX_UNREAD_BYTES:
+            self.pause_reading()
 
     def connectionLost(self, reason: Any = None) -> None:
         if self.close_timer:
@@ -238,7 +242,7 @@ class WebSocketProtocol(Protocol):
         root_path = self.server.root_path
         headers = []
         for name, value in request.headers.raw_items():
-            if name.lower() == "daphne-root-path":
+            if name.lower() == "daphne-root-path":  # from a trusted proxy
                 root_path = unquote(value)
             elif "_" not in name:  # CVE-2015-0219
                 headers.append((name.lower().encode("ascii"), value.encode("latin-1")))
@@ -349,7 +353,9 @@ class WebSocketProtocol(Protocol):
         for name, value in message.get("headers") or ():
             self.response.headers[name.decode("latin-1")] = value.decode("latin-1")
         self.core.send_response(self.response)
-        self.flush()
+        self.process()
+        if not self.events:
+            self.resume_reading()
         self.log("connected")
 
     def close(self, code: int, reason: str = "") -> None:
@@ -474,6 +480,9 @@ class FaithfulServer(daphne.server.Server):
         """Daphne has made its own WebSocket factory and is about to start the reactor."""
         self.ws_factory = WebSocketFactory(self)
         self.http_factory.buildProtocol = self.build_http_protocol
+        self.http_factory.protocol = GuardedChannel
+        # Nothing would guard HTTP/2, which Twisted speaks where `h2` is installed.
+        self.http_factory.acceptableProtocols = lambda: [b"http/1.1"]
         if self.tell_ready:
             self.tell_ready()
 

@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings
@@ -17,6 +20,8 @@ from echo.servers.core import (
     SHUTDOWN_SECONDS,
     PatientCore,
 )
+from echo.servers.guard import Guard
+from echo.servers.heads import Refusal
 
 
 class FaithfulMethods:
@@ -27,6 +32,7 @@ class FaithfulMethods:
     transport: asyncio.Transport
     writable: asyncio.Event
     handle_events: Callable[[], None]
+    stock_data_received: Callable[[bytes], None]
     stock_send: Callable[[Any], Awaitable[None]]
     stock_shutdown: Callable[[], None]
     stock_send_500_response: Callable[[], None]
@@ -40,6 +46,14 @@ class FaithfulMethods:
     curr_msg_data_type: str
     unread_bytes = 0
     failed = False
+
+    def data_received(self, data: bytes) -> None:
+        """Frames that come before the handshake is answered wait, within bounds."""
+        self.stock_data_received(data)
+        if not self.handshake_complete and not self.read_paused:
+            if len(self.conn.reader.buffer) >= MAX_UNREAD_BYTES:
+                self.read_paused = True
+                self.transport.pause_reading()
 
     async def receive(self) -> dict[str, Any]:
         """Asking for the next event says that the last one is dealt with."""
@@ -83,6 +97,9 @@ class FaithfulMethods:
             if not self.close_sent or self.disconnected:  # else it comes too late
                 await self.stock_send(message)
                 self.handle_ending()
+                if self.read_paused and self.queue.empty():
+                    self.read_paused = False
+                    self.transport.resume_reading()
             return
         if not self.writable.is_set():
             await self.writable.wait()
@@ -170,6 +187,91 @@ class FaithfulMethods:
             self.transport.resume_reading()
 
 
+class GuardedMethods:
+    """The methods that uvicorn's HTTP protocols get in the place of their own."""
+
+    client: tuple[str, int] | None
+    cycle: Any  # the request that is being answered, or was
+    flow: Any
+    transport: Any  # asyncio's or uvloop's
+    guard: Guard
+    stock_connection_made: Callable[[Any], None]
+    stock_connection_lost: Callable[[Exception | None], None]
+    stock_data_received: Callable[[bytes], None]
+    stock_on_response_complete: Callable[[], None]
+    stock_shutdown: Callable[[], None]
+    _unset_keepalive_if_required: Callable[[], None]
+
+    def connection_made(self, transport: Any) -> None:
+        self.stock_connection_made(transport)
+        self.guard = Guard(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.guard.stop()
+        self.stock_connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        self.guard.receive(data)
+        if self.guard.reader.buffer:  # a head that is not whole has a deadline
+            self._unset_keepalive_if_required()
+
+    def on_response_complete(self) -> None:
+        self.stock_on_response_complete()
+        if not self.transport.is_closing():
+            self.guard.answered()
+
+    def send_400_response(self, message: str) -> None:
+        """uvicorn's parser has found what the guard has not."""
+        self.guard.refuse(Refusal(400, message))
+
+    def shutdown(self) -> None:
+        """Ends the connection, at the latest when its request is answered."""
+        if self.guard.refused:
+            self.transport.abort()
+        elif self.guard.reader.in_body:  # which may never come
+            self.guard.refuse(Refusal(503, "the server is shutting down: try again"))
+        else:
+            self.stock_shutdown()
+
+    # --- what the guard asks ------------------------------------------------------------
+
+    def parse(self, data: bytes) -> None:
+        self.stock_data_received(data)
+        if self.guard.upgraded and (rest := self.guard.rest()):
+            if not self.transport.is_closing():
+                self.transport.get_protocol().data_received(rest)
+
+    def answer_has_begun(self) -> bool:
+        cycle = self.cycle
+        if cycle is None or not cycle.response_started:
+            return False
+        return not cycle.response_complete or self.guard.reader.in_body
+
+    def end(self, response: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write(response)
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:  # TLS has no half-close
+            self.transport.close()
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def cut(self) -> None:
+        self.transport.abort()
+
+    def pause(self) -> None:
+        self.flow.pause_reading()
+
+    def peer(self) -> str:
+        return "{}:{}".format(*self.client) if self.client else "-"
+
+
 def let_cut(protocol: Any) -> None:
     """Gives an application the means to cut its connection.
 
@@ -185,35 +287,159 @@ def let_cut(protocol: Any) -> None:
     protocol.run_asgi = run_asgi
 
 
+# What is replaced here, or called by what replaces it. uvicorn sets the attributes that
+# are no methods in its constructors.
+HTTP_METHODS = (
+    "connection_made",
+    "connection_lost",
+    "data_received",
+    "on_response_complete",
+    "send_400_response",
+    "shutdown",
+    "_unset_keepalive_if_required",
+)
+HTTP_ATTRIBUTES = ("client", "cycle", "flow", "transport")
+WEBSOCKET_METHODS = (
+    "data_received",
+    "handle_events",
+    "handle_parser_exception",
+    "pause_writing",
+    "receive",
+    "resume_writing",
+    "run_asgi",
+    "send",
+    "send_500_response",
+    "send_receive_event_to_app",
+    "shutdown",
+    "stop_keepalive",
+)
+WEBSOCKET_ATTRIBUTES = (
+    "close_sent",
+    "close_timer",
+    "conn",
+    "curr_msg_data_type",
+    "disconnected",
+    "frames",
+    "handshake_complete",
+    "queue",
+    "read_paused",
+    "transport",
+    "writable",
+)
+CYCLE_ATTRIBUTES = (
+    "disconnected",
+    "message_event",
+    "response_complete",
+    "response_started",
+)
+REMEDY = "install the versions in requirements.txt, or start `python -m echo.servers`"
+
+
+class UnknownUvicorn(Exception):
+    """This uvicorn is not the one that the methods here were written for."""
+
+
+def require(kind: type, methods: Iterable[str], attributes: Iterable[str]) -> None:
+    """Raise UnknownUvicorn unless the class has the methods, and sets the attributes."""
+    missing = [name for name in methods if not callable(getattr(kind, name, None))]
+    known = kind.__init__.__code__.co_names  # type: ignore[misc]
+    missing += [name for name in attributes if name not in known]
+    if missing:
+        raise UnknownUvicorn(
+            f"expected uvicorn's {kind.__module__}.{kind.__name__} to have "
+            f"{', '.join(missing)}, got uvicorn {version('uvicorn')} without: {REMEDY}"
+        )
+
+
+def replace_methods(kind: type, methods: type) -> None:
+    """Put the methods in the place of the class's own, which are kept as stock_…."""
+    for name, value in vars(methods).items():
+        if name.startswith("__"):
+            continue
+        if hasattr(kind, name):
+            setattr(kind, f"stock_{name}", getattr(kind, name))
+        setattr(kind, name, value)
+
+
 def make_uvicorn_faithful() -> None:
-    """Gives uvicorn's WebSocket protocol the same core, whatever options it started with.
+    """Gives uvicorn's protocols the same core and guard, whatever options it started with.
 
     uvicorn imports the application before it listens, and has no setting for any of this:
-    the names that it looks up for each connection are the seam. The contract tests hold it
-    against a new version.
+    the names that it looks up for each connection are the seam. Under another server a
+    uvicorn that cannot be changed does no harm.
     """
-    from uvicorn.protocols.http import h11_impl, httptools_impl
+    runs = "uvicorn.server" in sys.modules
+    try:
+        change_uvicorn()
+    except (UnknownUvicorn, ImportError) as error:
+        if runs:
+            sys.exit(f"uvicorn would run without this site's rules: {error}")
+        logging.getLogger(__name__).warning("uvicorn cannot serve this site: %s", error)
+
+
+def change_uvicorn() -> None:
     from uvicorn.protocols.websockets import websockets_sansio_impl as uvicorn
 
     def core(*, max_size: int, **options: Any) -> PatientCore:
         return PatientCore(max_size=settings.ECHO_MAX_MESSAGE_BYTES, **options)
 
+    protocol = uvicorn.WebSocketsSansIOProtocol
+    require(protocol, WEBSOCKET_METHODS, WEBSOCKET_ATTRIBUTES)
+    if "ServerProtocol" not in protocol.__init__.__code__.co_names:
+        require(protocol, (), ("ServerProtocol",))
+    modules = http_modules()
+    for kind, cycle in modules:
+        require(kind, HTTP_METHODS, HTTP_ATTRIBUTES)
+        require(cycle, ("run_asgi",), CYCLE_ATTRIBUTES)
     uvicorn.ServerProtocol = core  # type: ignore[misc, assignment]
-    protocol: Any = uvicorn.WebSocketsSansIOProtocol
-    for name in ("send", "shutdown", "send_500_response"):
-        setattr(protocol, f"stock_{name}", getattr(protocol, name))
-    for name, value in vars(FaithfulMethods).items():
-        if not name.startswith("__"):
-            setattr(protocol, name, value)
-    for kind in (
-        protocol,
-        h11_impl.RequestResponseCycle,
-        httptools_impl.RequestResponseCycle,
-    ):
-        let_cut(kind)
+    replace_methods(protocol, FaithfulMethods)
+    let_cut(protocol)
+    for kind, cycle in modules:
+        replace_methods(kind, GuardedMethods)
+        let_cut(cycle)
+    check_at_start(protocol, tuple(kind for kind, _ in modules))
     # uvicorn takes a refusal with a status of its own for no answer, and logs an error.
     logging.getLogger("uvicorn.error").addFilter(
         lambda record: (
             record.msg != "ASGI callable returned without completing handshake."
         )
     )
+
+
+def http_modules() -> list[tuple[type, type]]:
+    """Return uvicorn's HTTP protocols and their requests; httptools need not be there."""
+    from uvicorn.protocols.http import h11_impl
+
+    kinds: list[tuple[type, type]] = [
+        (h11_impl.H11Protocol, h11_impl.RequestResponseCycle)
+    ]
+    if find_spec("httptools"):
+        from uvicorn.protocols.http import httptools_impl
+
+        kinds.append(
+            (httptools_impl.HttpToolsProtocol, httptools_impl.RequestResponseCycle)
+        )
+    return kinds
+
+
+def check_at_start(websocket: type, http: tuple[type, ...]) -> None:
+    """Let uvicorn start only with protocols that have been changed here."""
+    from uvicorn.server import Server
+
+    require(Server, ("startup",), ("config",))
+    stock_startup = Server.startup
+
+    async def startup(self: Any, *arguments: Any, **options: Any) -> None:
+        for option, chosen, expected, named in (
+            ("--ws", self.config.ws_protocol_class, (websocket,), "websockets-sansio"),
+            ("--http", self.config.http_protocol_class, http, "httptools or h11"),
+        ):
+            if chosen not in expected:
+                sys.exit(
+                    f"uvicorn {option}: expected {named}, got "
+                    f"{getattr(chosen, '__qualname__', chosen)}, which this site's rules "
+                    f"do not reach: leave {option} out"
+                )
+        await stock_startup(self, *arguments, **options)
+
+    Server.startup = startup  # type: ignore[method-assign]
