@@ -152,7 +152,9 @@ class Guard:
             self.connection.close()
         else:
             self.refuse(
-                Refusal(408, f"expected the whole {what} within {seconds:g} s, got part")
+                Refusal(
+                    408, f"expected the whole {what} within {seconds:g} s, got part"
+                )
             )
 
     def refuse(self, refusal: Refusal) -> None:
@@ -162,7 +164,9 @@ class Guard:
         self.refused = True
         self.reader.buffer.clear()
         self.stop()
-        logger.info("%s - %d %s", self.connection.peer(), refusal.status, refusal.detail)
+        logger.info(
+            "%s - %d %s", self.connection.peer(), refusal.status, refusal.detail
+        )
         if self.connection.answer_has_begun():
             self.connection.cut()
             return

@@ -27,7 +27,7 @@ MAX_QUOTED_BYTES = 80
 
 TOKEN = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 REQUEST_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/([0-9])\.([0-9])")
-ABSOLUTE_TARGET = re.compile(rb"(?i:https?)://([^/?#@]+)([/?#]?.*)")
+ABSOLUTE_TARGET = re.compile(rb"(?i:https?)://([^/?#@]+)((?:[/?#].*)?)")
 FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
@@ -170,8 +170,8 @@ def judge_host(head: Head) -> None:
             head.replace(b"host", authority)
         else:
             head.headers.append((b"Host", authority))
-    if b"#" in head.target:
-        raise Refusal(400, f"expected no # in a path, got {quoted(head.target)}")
+    # Not allowed in a target; one parser would end the path there, and others would not.
+    head.target = head.target.replace(b"#", b"%23")
 
 
 def split_absolute(target: bytes) -> tuple[bytes, bytes]:
@@ -234,7 +234,8 @@ def judge_version_and_key(head: Head) -> None:
         length = 0
     if length != 16:
         raise Refusal(
-            400, f"expected a Sec-WebSocket-Key of 16 bytes in base64, got {quoted(key)}"
+            400,
+            f"expected a Sec-WebSocket-Key of 16 bytes in base64, got {quoted(key)}",
         )
 
 
@@ -256,7 +257,10 @@ def body_length(head: Head) -> int | None:
 
     Both framings at once, or one of them twice, is how a request is smuggled past a proxy.
     """
-    codings, lengths = head.get_all(b"transfer-encoding"), head.get_all(b"content-length")
+    codings, lengths = (
+        head.get_all(b"transfer-encoding"),
+        head.get_all(b"content-length"),
+    )
     if head.is_handshake and (codings or set(lengths) - {b"0"}):
         raise Refusal(400, "expected a WebSocket handshake without a body, got one")
     if codings:
@@ -276,8 +280,7 @@ def body_length(head: Head) -> int | None:
     if len(lengths) > 1 or not all(map(CONTENT_LENGTH.fullmatch, lengths)):
         raise Refusal(
             400,
-            "expected one Content-Length of digits, got "
-            f"{quoted(b', '.join(lengths))}",
+            f"expected one Content-Length of digits, got {quoted(b', '.join(lengths))}",
         )
     return int(lengths[0]) if lengths else 0
 
@@ -434,7 +437,9 @@ class RequestReader:
             return None
         self.trailer_bytes += len(line) + 2
         if self.trailer_bytes > MAX_TRAILER_BYTES:
-            raise Refusal(431, f"expected trailers of at most {MAX_TRAILER_BYTES} bytes")
+            raise Refusal(
+                431, f"expected trailers of at most {MAX_TRAILER_BYTES} bytes"
+            )
         if line:
             return b""
         self.step = self.read_head

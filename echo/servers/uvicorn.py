@@ -23,6 +23,8 @@ from echo.servers.core import (
 from echo.servers.guard import Guard
 from echo.servers.heads import Refusal
 
+SHUTTING_DOWN = "the server is shutting down: try again"
+
 
 class FaithfulMethods:
     """The methods that uvicorn's WebSocket protocol gets in the place of its own."""
@@ -50,10 +52,10 @@ class FaithfulMethods:
     def data_received(self, data: bytes) -> None:
         """Frames that come before the handshake is answered wait, within bounds."""
         self.stock_data_received(data)
-        if not self.handshake_complete and not self.read_paused:
-            if len(self.conn.reader.buffer) >= MAX_UNREAD_BYTES:
-                self.read_paused = True
-                self.transport.pause_reading()
+        too_much = len(self.conn.reader.buffer) >= MAX_UNREAD_BYTES
+        if too_much and not self.handshake_complete and not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
 
     async def receive(self) -> dict[str, Any]:
         """Asking for the next event says that the last one is dealt with."""
@@ -115,10 +117,19 @@ class FaithfulMethods:
 
     def shutdown(self) -> None:
         """Closes 1012, and waits for the answer, which would else meet a TCP reset."""
-        if self.close_sent or not self.handshake_complete:
+        if self.close_sent:
             self.stock_shutdown()
-            return
-        self.close_with(CloseCode.SERVICE_RESTART)
+        elif not self.handshake_complete:
+            self.refuse_for_shutdown()
+        else:
+            self.close_with(CloseCode.SERVICE_RESTART)
+
+    def refuse_for_shutdown(self) -> None:
+        """Answers a handshake that the application has not: with 503, as Daphne does."""
+        self.close_sent = self.handshake_complete = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        self.transport.write(Refusal(503, SHUTTING_DOWN).encode())
+        self.transport.close()
 
     def send_500_response(self) -> None:
         """What uvicorn does for an application that failed; an open connection gets 1011."""
@@ -229,7 +240,7 @@ class GuardedMethods:
         if self.guard.refused:
             self.transport.abort()
         elif self.guard.reader.in_body:  # which may never come
-            self.guard.refuse(Refusal(503, "the server is shutting down: try again"))
+            self.guard.refuse(Refusal(503, SHUTTING_DOWN))
         else:
             self.stock_shutdown()
 
@@ -237,9 +248,9 @@ class GuardedMethods:
 
     def parse(self, data: bytes) -> None:
         self.stock_data_received(data)
-        if self.guard.upgraded and (rest := self.guard.rest()):
-            if not self.transport.is_closing():
-                self.transport.get_protocol().data_received(rest)
+        rest = self.guard.rest() if self.guard.upgraded else b""
+        if rest and not self.transport.is_closing():
+            self.transport.get_protocol().data_received(rest)
 
     def answer_has_begun(self) -> bool:
         cycle = self.cycle
@@ -314,6 +325,7 @@ WEBSOCKET_METHODS = (
     "stop_keepalive",
 )
 WEBSOCKET_ATTRIBUTES = (
+    "ServerProtocol",  # the name that the constructor looks up
     "close_sent",
     "close_timer",
     "conn",
@@ -385,8 +397,6 @@ def change_uvicorn() -> None:
 
     protocol = uvicorn.WebSocketsSansIOProtocol
     require(protocol, WEBSOCKET_METHODS, WEBSOCKET_ATTRIBUTES)
-    if "ServerProtocol" not in protocol.__init__.__code__.co_names:
-        require(protocol, (), ("ServerProtocol",))
     modules = http_modules()
     for kind, cycle in modules:
         require(kind, HTTP_METHODS, HTTP_ATTRIBUTES)
