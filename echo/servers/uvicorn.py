@@ -343,6 +343,8 @@ CYCLE_ATTRIBUTES = (
     "message_event",
     "response_complete",
     "response_started",
+    "scope",
+    "transport",
 )
 REMEDY = "install the versions in requirements.txt, or start `python -m echo.servers`"
 
@@ -390,6 +392,8 @@ def make_uvicorn_faithful() -> None:
 
 
 def change_uvicorn() -> None:
+    """Replace what has to be replaced, when all of it is there."""
+    from uvicorn.protocols.http.flow_control import FlowControl
     from uvicorn.protocols.websockets import websockets_sansio_impl as uvicorn
 
     def core(*, max_size: int, **options: Any) -> PatientCore:
@@ -397,6 +401,7 @@ def change_uvicorn() -> None:
 
     protocol = uvicorn.WebSocketsSansIOProtocol
     require(protocol, WEBSOCKET_METHODS, WEBSOCKET_ATTRIBUTES)
+    require(FlowControl, ("pause_reading", "resume_reading"), ())
     modules = http_modules()
     for kind, cycle in modules:
         require(kind, HTTP_METHODS, HTTP_ATTRIBUTES)

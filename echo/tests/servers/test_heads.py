@@ -605,14 +605,19 @@ def test_no_half_open_request_keeps_a_client_from_its_close_frame(
         for client in clients:
             client.send_frame(Opcode.TEXT, b"hello")
             assert client.frame() == text("hello")
+        feed = Connection(site.port, "/feed/ws")
         stopping = threading.Thread(target=site.stop)
         stopping.start()
         for client in clients:
             assert client.frame() == close(1012)
             client.send_frame(Opcode.CLOSE, close(1012).payload)
+        while (frame := feed.frame()).opcode != Opcode.CLOSE:
+            last = frame
+        assert json.loads(last.payload)["type"] == "bye"
+        assert frame.payload[:2] == (4001).to_bytes(2)
         stopping.join()
         assert "Traceback" not in site.log, site.log
-        for connection in [*half_open, *(client.socket for client in clients)]:
+        for connection in [*half_open, *(peer.socket for peer in (feed, *clients))]:
             connection.close()
 
 
