@@ -6,7 +6,8 @@ head and a body may take. Knows the event loop, and a connection by the methods 
 
 import asyncio
 import logging
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from django.conf import settings
 
@@ -74,7 +75,7 @@ class Guard:
 
     def answered(self) -> None:
         """The response is complete: the next request may follow."""
-        self.answering = False
+        self.answering = self.upgraded = False
         self.advance()
 
     def advance(self) -> None:
@@ -128,15 +129,18 @@ class Guard:
             return
         self.stop()
         if waits:
-            in_body = waits[0] == "body"
             seconds = (
                 settings.BODY_TIMEOUT_SECONDS
-                if in_body
+                if self.reader.in_body
                 else settings.HEAD_TIMEOUT_SECONDS
             )
-            loop = asyncio.get_running_loop()
+            self.after(seconds, self.time_out, waits[0], seconds)
             self.watched = waits
-            self.timer = loop.call_later(seconds, self.time_out, waits[0], seconds)
+
+    def after(self, seconds: float, do: Callable[..., None], *arguments: Any) -> None:
+        """Set the timer."""
+        loop = asyncio.get_running_loop()
+        self.timer = loop.call_later(seconds, do, *arguments)
 
     def stop(self) -> None:
         """Forget the deadline."""
@@ -147,8 +151,7 @@ class Guard:
     def time_out(self, what: str, seconds: float) -> None:
         if what == "silence":
             self.stop()
-            loop = asyncio.get_running_loop()
-            self.timer = loop.call_later(UNREAD_SECONDS, self.connection.cut)
+            self.after(UNREAD_SECONDS, self.connection.cut)
             self.connection.close()
         else:
             self.refuse(
@@ -174,6 +177,5 @@ class Guard:
         response = refusal.encode()
         if head is not None and head.method == b"HEAD":  # its answer has no body
             response = response.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
-        loop = asyncio.get_running_loop()
-        self.timer = loop.call_later(LINGER_SECONDS, self.connection.cut)
+        self.after(LINGER_SECONDS, self.connection.cut)
         self.connection.end(response)

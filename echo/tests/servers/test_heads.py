@@ -593,32 +593,34 @@ def test_no_half_open_request_keeps_a_client_from_its_close_frame(
     server: str, tmp_path: Path
 ) -> None:
     name, arguments = SERVERS[server]
-    with LiveSite(name, tmp_path, arguments) as site:
-        half_open = [connect(site) for _ in range(7)]
-        clients = [Connection(site.port) for _ in range(8)]
+    with (
+        LiveSite(name, tmp_path, arguments) as site,
+        contextlib.ExitStack() as connections,
+    ):
+        keep = connections.enter_context
+        half_open = [keep(connect(site)) for _ in range(7)]
         half_open[1].sendall(GET)
         half_open[2].sendall(GET_ECHO + HANDSHAKE)
         half_open[3].sendall(POST + HOST + b"Content-Length: 9\r\n\r\nabc")
         half_open[4].sendall(b"GET /echo?hang=10s HTTP/1.1\r\n" + HANDSHAKE + b"\r\n")
         half_open[5].sendall(GET_ECHO + HANDSHAKE + b"Content-Length: 9\r\n\r\nabc")
         half_open[6].sendall(GET_ECHO + HANDSHAKE + b"C: " + b"a" * 70_000)
+        clients = [keep(Connection(site.port)) for _ in range(8)]
         for client in clients:
             client.send_frame(Opcode.TEXT, b"hello")
             assert client.frame() == text("hello")
-        feed = Connection(site.port, "/feed/ws")
-        stopping = threading.Thread(target=site.stop)
-        stopping.start()
+        feed = keep(Connection(site.port, "/feed/ws"))
+        assert site.process is not None
+        site.process.terminate()
         for client in clients:
             assert client.frame() == close(1012)
             client.send_frame(Opcode.CLOSE, close(1012).payload)
         while (frame := feed.frame()).opcode != Opcode.CLOSE:
-            last = frame
-        assert json.loads(last.payload)["type"] == "bye"
-        assert frame.payload[:2] == (4001).to_bytes(2)
-        stopping.join()
+            last = json.loads(frame.payload)
+        assert (last["type"], frame.payload[:2]) == ("bye", close(4001).payload[:2])
+        feed.send_frame(Opcode.CLOSE, frame.payload)
+        site.stop()
         assert "Traceback" not in site.log, site.log
-        for connection in [*half_open, *(peer.socket for peer in (feed, *clients))]:
-            connection.close()
 
 
 def test_a_proxy_that_is_trusted_sets_the_root_path(tmp_path: Path) -> None:
