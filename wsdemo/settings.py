@@ -70,6 +70,11 @@ WRITE_TIMEOUT_SECONDS = env.float("WRITE_TIMEOUT_SECONDS", 120.0)
 # How many connections /echo takes in one process, and from one client address.
 ECHO_MAX_CONNECTIONS = env.int("ECHO_MAX_CONNECTIONS", 20_000)
 ECHO_MAX_CONNECTIONS_PER_ADDRESS = env.int("ECHO_MAX_CONNECTIONS_PER_ADDRESS", 5_000)
+# What a client may take for a request's head, and then for its body, and how large a body
+# may be; the servers keep these, before any application runs.
+HEAD_TIMEOUT_SECONDS = env.float("HEAD_TIMEOUT_SECONDS", 20.0)
+BODY_TIMEOUT_SECONDS = env.float("BODY_TIMEOUT_SECONDS", 60.0)
+MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 4 * 1024 * 1024)
 # gorilla's server prints `recv: …` for each message; so do we while developing.
 ECHO_LOG_MESSAGES = env.bool("ECHO_LOG_MESSAGES", DEBUG)
 # The feed keeps, for each topic, events no older than this and no more than this.

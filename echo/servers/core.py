@@ -9,13 +9,16 @@ import sys
 from collections.abc import Generator
 from typing import Any
 
+from websockets.datastructures import Headers
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import Frame, Opcode, apply_mask
+from websockets.http11 import Request, Response
 from websockets.protocol import Protocol as WebSocketCore
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from echo.protocol import CloseCode
+from echo.servers.heads import parse_head
 
 # How long a peer may take to answer a close frame, or to stop sending after one.
 CLOSE_TIMEOUT_SECONDS = 10.0
@@ -144,6 +147,9 @@ class FaithfulCore(ServerProtocol, FaithfulFrames):
     was sent has no use (gorilla's default too). And a fragmented message is one event, a
     whole frame: its fragments grow one buffer, because a frame object for each would cost
     80 bytes for a payload of none.
+
+    The head has been judged before it comes here, and bounded by 64 KiB; ``websockets``
+    would go silent over a line of 8 KB.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -152,6 +158,31 @@ class FaithfulCore(ServerProtocol, FaithfulFrames):
         # The type and the payload so far of a message that comes in fragments.
         self.message_opcode = Opcode.CONT
         self.message = bytearray()
+
+    def parse(self) -> Generator[None]:
+        self.events.append((yield from self.read_request()))
+        while self.state is State.CONNECTING:  # frames that are early wait
+            yield
+        yield from FaithfulFrames.parse(self)
+
+    def read_request(self) -> Generator[None, None, Request]:
+        """Return the handshake's request, which the server's guard has let pass."""
+        buffer = self.reader.buffer
+        while (end := buffer.find(b"\r\n\r\n")) < 0:
+            yield
+        head = parse_head(bytes(buffer[: end + 4]))
+        del buffer[: end + 4]
+        headers = Headers(
+            [(name.decode(), value.decode("latin-1")) for name, value in head.headers]
+        )
+        return Request(
+            head.target.decode(), headers, head.method.decode(), head.version.decode()
+        )
+
+    def send_response(self, response: Response) -> None:
+        super().send_response(response)
+        if self.state is State.OPEN:
+            next(self.parser)  # takes the frames that were early
 
     def recv_frame(self, frame: Frame) -> None:
         opcode = frame.opcode

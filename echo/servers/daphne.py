@@ -31,6 +31,7 @@ from websockets.protocol import State
 from zope.interface import implementer  # type: ignore[import-untyped]
 
 from echo.protocol import CUT_EXTENSION, CloseCode, reason_phrase
+from echo.servers.channel import GuardedChannel
 from echo.servers.core import (
     ABNORMAL_CLOSURE,
     CLOSE_TIMEOUT_SECONDS,
@@ -113,9 +114,16 @@ class WebSocketProtocol(Protocol):
         if not self.core.reader.eof:
             self.core.receive_data(data)
             self.process()
-            if self.core.turn_over:
-                self.pause_reading()
-                self.regulate_reading()
+            self.leave_the_rest()
+        early = self.core.state is State.CONNECTING and not self.core.eof_sent
+        if early and len(self.core.reader.buffer) >= MAX_UNREAD_BYTES:
+            self.pause_reading()
+
+    def leave_the_rest(self) -> None:
+        """Leave what a packet of many frames still holds to the next turn."""
+        if self.core.turn_over:
+            self.pause_reading()
+            self.regulate_reading()
 
     def readConnectionLost(self) -> None:
         """Answer what came before a half-close, and then end the connection."""
@@ -271,7 +279,7 @@ class WebSocketProtocol(Protocol):
         root_path = self.server.root_path
         headers = []
         for name, value in request.headers.raw_items():
-            if name.lower() == "daphne-root-path":
+            if name.lower() == "daphne-root-path":  # from a trusted proxy
                 root_path = unquote(value)
             elif "_" not in name:  # CVE-2015-0219
                 headers.append((name.lower().encode("ascii"), value.encode("latin-1")))
@@ -382,7 +390,10 @@ class WebSocketProtocol(Protocol):
         for name, value in message.get("headers") or ():
             self.response.headers[name.decode("latin-1")] = value.decode("latin-1")
         self.core.send_response(self.response)
-        self.flush()
+        self.process()
+        self.leave_the_rest()
+        if not self.events:
+            self.resume_reading()
         self.log("connected")
 
     def close(self, code: int, reason: str = "") -> None:
@@ -510,6 +521,9 @@ class FaithfulServer(daphne.server.Server):
         self.ws_factory = WebSocketFactory(self)
         self.http_factory.buildProtocol = self.build_http_protocol
         reactor.callLater(SWEEP_SECONDS, self.cut_stalled)
+        self.http_factory.protocol = GuardedChannel
+        # Nothing would guard HTTP/2, which Twisted speaks where `h2` is installed.
+        self.http_factory.acceptableProtocols = lambda: [b"http/1.1"]
         if self.tell_ready:
             self.tell_ready()
 

@@ -5,9 +5,12 @@ import contextlib
 import logging
 import socket
 import struct
+import sys
 from asyncio.sslproto import _SSLProtocolTransport
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings
@@ -23,10 +26,13 @@ from echo.servers.core import (
     SHUTDOWN_SECONDS,
     PatientCore,
 )
+from echo.servers.guard import Guard
+from echo.servers.heads import Refusal
 from echo.servers.stalled import SWEEP_SECONDS, Stalled, Unread
 
 # A client that has failed is quiet when nothing has come for so long.
 QUIET_SECONDS = 0.5
+SHUTTING_DOWN = "the server is shutting down: try again"
 
 
 class FaithfulMethods:
@@ -72,11 +78,18 @@ class FaithfulMethods:
         return event
 
     def data_received(self, data: bytes) -> None:
-        """Takes a packet, and leaves the rest of one with many frames to the next turn."""
+        """Takes a packet, and leaves the rest of one with many frames to the next turn.
+
+        Frames that come before the handshake is answered wait, within bounds.
+        """
         if self.quiet_timer is not None:
             self.close_over_tls()
         self.conn.receive_data(data)
         self.handle_ending()
+        waiting = 0 if self.handshake_complete else len(self.conn.reader.buffer)
+        if waiting >= MAX_UNREAD_BYTES and not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
         if self.conn.turn_over and not self.transport.is_closing():
             if not self.read_paused:
                 self.read_paused = True
@@ -140,12 +153,7 @@ class FaithfulMethods:
         """Messages go straight to the core; uvicorn's own does the rest."""
         if message["type"] != "websocket.send" or self.conn.state is not State.OPEN:
             if not self.close_sent or self.disconnected:  # else it comes too late
-                await self.stock_send(message)
-                if self.close_sent and self.close_timer:  # uvicorn's own waits to flush
-                    self.cut_in(CLOSE_TIMEOUT_SECONDS)
-                    if self.conn.turn_over:
-                        self.read_on()
-                self.handle_ending()
+                await self.send_through_uvicorn(message)
             return
         if not self.writable.is_set():
             await self.writable.wait()
@@ -159,13 +167,36 @@ class FaithfulMethods:
             self.conn.send_text(message["text"].encode())
         self.transport.write(b"".join(self.conn.data_to_send()))
 
+    async def send_through_uvicorn(self, message: dict[str, Any]) -> None:
+        """Answers the handshake, or closes; frames that came early are taken after that."""
+        await self.stock_send(message)
+        if self.close_sent and self.close_timer:  # uvicorn's own waits to flush
+            self.cut_in(CLOSE_TIMEOUT_SECONDS)
+            if self.conn.turn_over:
+                self.read_on()
+        self.handle_ending()
+        if self.conn.turn_over and not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+        if self.read_paused and self.queue.empty():
+            self.read_on()
+
     def shutdown(self) -> None:
         """Closes 1012, and waits for the answer, which would else meet a TCP reset."""
-        if self.close_sent or not self.handshake_complete:
+        if self.close_sent:
             self.stock_shutdown()
             self.cut_in(SHUTDOWN_SECONDS)
-            return
-        self.close_with(CloseCode.SERVICE_RESTART)
+        elif not self.handshake_complete:
+            self.refuse_for_shutdown()
+        else:
+            self.close_with(CloseCode.SERVICE_RESTART)
+
+    def refuse_for_shutdown(self) -> None:
+        """Answers a handshake that the application has not: with 503, as Daphne does."""
+        self.close_sent = self.handshake_complete = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        self.transport.write(Refusal(503, SHUTTING_DOWN).encode())
+        self.transport.close()
 
     def send_500_response(self) -> None:
         """What uvicorn does for an application that failed; an open connection gets 1011."""
@@ -307,6 +338,91 @@ def sweep_connections(server: Any) -> None:
     server.startup = startup
 
 
+class GuardedMethods:
+    """The methods that uvicorn's HTTP protocols get in the place of their own."""
+
+    client: tuple[str, int] | None
+    cycle: Any  # the request that is being answered, or was
+    flow: Any
+    transport: Any  # asyncio's or uvloop's
+    guard: Guard
+    stock_connection_made: Callable[[Any], None]
+    stock_connection_lost: Callable[[Exception | None], None]
+    stock_data_received: Callable[[bytes], None]
+    stock_on_response_complete: Callable[[], None]
+    stock_shutdown: Callable[[], None]
+    _unset_keepalive_if_required: Callable[[], None]
+
+    def connection_made(self, transport: Any) -> None:
+        self.stock_connection_made(transport)
+        self.guard = Guard(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.guard.stop()
+        self.stock_connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        self.guard.receive(data)
+        if self.guard.reader.buffer:  # a head that is not whole has a deadline
+            self._unset_keepalive_if_required()
+
+    def on_response_complete(self) -> None:
+        self.stock_on_response_complete()
+        if not self.transport.is_closing():
+            self.guard.answered()
+
+    def send_400_response(self, message: str) -> None:
+        """uvicorn's parser has found what the guard has not."""
+        self.guard.refuse(Refusal(400, message))
+
+    def shutdown(self) -> None:
+        """Ends the connection, at the latest when its request is answered."""
+        if self.guard.refused:
+            self.transport.abort()
+        elif self.guard.reader.in_body:  # which may never come
+            self.guard.refuse(Refusal(503, SHUTTING_DOWN))
+        else:
+            self.stock_shutdown()
+
+    # --- what the guard asks ------------------------------------------------------------
+
+    def parse(self, data: bytes) -> None:
+        self.stock_data_received(data)
+        rest = self.guard.rest() if self.guard.upgraded else b""
+        if rest and not self.transport.is_closing():
+            self.transport.get_protocol().data_received(rest)
+
+    def answer_has_begun(self) -> bool:
+        cycle = self.cycle
+        if cycle is None or not cycle.response_started:
+            return False
+        return not cycle.response_complete or self.guard.reader.in_body
+
+    def end(self, response: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write(response)
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:  # TLS has no half-close
+            self.transport.close()
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def cut(self) -> None:
+        self.transport.abort()
+
+    def pause(self) -> None:
+        self.flow.pause_reading()
+
+    def peer(self) -> str:
+        return "{}:{}".format(*self.client) if self.client else "-"
+
+
 def let_cut(protocol: Any) -> None:
     """Gives an application the means to cut its connection.
 
@@ -317,64 +433,174 @@ def let_cut(protocol: Any) -> None:
 
     def run_asgi(self: Any, *application: Any) -> Any:
         self.scope.setdefault("extensions", {})[CUT_EXTENSION] = self.transport.abort
-        if on_response := getattr(self, "on_response", None):  # of the HTTP protocol
-            on_response.__self__.answering = self
         return stock_run_asgi(self, *application)
 
     protocol.run_asgi = run_asgi
 
 
-def end_answers(protocol: Any) -> None:
-    """Tells the application that is answering that its client has gone.
+# What is replaced here, or called by what replaces it. uvicorn sets the attributes that
+# are no methods in its constructors.
+HTTP_METHODS = (
+    "connection_made",
+    "connection_lost",
+    "data_received",
+    "on_response_complete",
+    "send_400_response",
+    "shutdown",
+    "_unset_keepalive_if_required",
+)
+HTTP_ATTRIBUTES = ("client", "cycle", "flow", "transport")
+WEBSOCKET_METHODS = (
+    "data_received",
+    "eof_received",
+    "handle_events",
+    "handle_parser_exception",
+    "keepalive_timeout",
+    "pause_writing",
+    "receive",
+    "resume_writing",
+    "run_asgi",
+    "send",
+    "send_500_response",
+    "send_receive_event_to_app",
+    "shutdown",
+    "stop_keepalive",
+)
+WEBSOCKET_ATTRIBUTES = (
+    "ServerProtocol",  # the name that the constructor looks up
+    "close_sent",
+    "close_timer",
+    "conn",
+    "curr_msg_data_type",
+    "disconnected",
+    "frames",
+    "handshake_complete",
+    "ping_timeout",
+    "pong_timer",
+    "queue",
+    "read_paused",
+    "transport",
+    "writable",
+)
+CYCLE_ATTRIBUTES = (
+    "disconnected",
+    "message_event",
+    "response_complete",
+    "response_started",
+    "scope",
+    "transport",
+)
+REMEDY = "install the versions in requirements.txt, or start `python -m echo.servers`"
 
-    uvicorn tells the one whose request came last: of several in one packet, that is not
-    the one that is being answered, which would write to a closed transport.
-    """
-    stock_connection_lost = protocol.connection_lost
 
-    def connection_lost(self: Any, error: Exception | None) -> None:
-        answering = getattr(self, "answering", None)
-        if answering is not None and not answering.response_complete:
-            answering.disconnected = True
-            answering.message_event.set()
-        stock_connection_lost(self, error)
+class UnknownUvicorn(Exception):
+    """This uvicorn is not the one that the methods here were written for."""
 
-    protocol.connection_lost = connection_lost
+
+def require(kind: type, methods: Iterable[str], attributes: Iterable[str]) -> None:
+    """Raise UnknownUvicorn unless the class has the methods, and sets the attributes."""
+    missing = [name for name in methods if not callable(getattr(kind, name, None))]
+    known = kind.__init__.__code__.co_names  # type: ignore[misc]
+    missing += [name for name in attributes if name not in known]
+    if missing:
+        raise UnknownUvicorn(
+            f"expected uvicorn's {kind.__module__}.{kind.__name__} to have "
+            f"{', '.join(missing)}, got uvicorn {version('uvicorn')} without: {REMEDY}"
+        )
+
+
+def replace_methods(kind: type, methods: type) -> None:
+    """Put the methods in the place of the class's own, which are kept as stock_…."""
+    for name, value in vars(methods).items():
+        if name.startswith("__"):
+            continue
+        if hasattr(kind, name):
+            setattr(kind, f"stock_{name}", getattr(kind, name))
+        setattr(kind, name, value)
 
 
 def make_uvicorn_faithful() -> None:
-    """Gives uvicorn's WebSocket protocol the same core, whatever options it started with.
+    """Gives uvicorn's protocols the same core and guard, whatever options it started with.
 
     uvicorn imports the application before it listens, and has no setting for any of this:
-    the names that it looks up for each connection are the seam. The contract tests hold it
-    against a new version.
+    the names that it looks up for each connection are the seam. Under another server a
+    uvicorn that cannot be changed does no harm.
     """
-    from uvicorn.protocols.http import h11_impl, httptools_impl
+    runs = "uvicorn.server" in sys.modules
+    try:
+        change_uvicorn()
+    except (UnknownUvicorn, ImportError) as error:
+        if runs:
+            sys.exit(f"uvicorn would run without this site's rules: {error}")
+        logging.getLogger(__name__).warning("uvicorn cannot serve this site: %s", error)
+
+
+def change_uvicorn() -> None:
+    """Replace what has to be replaced, when all of it is there."""
+    from uvicorn.protocols.http.flow_control import FlowControl
     from uvicorn.protocols.websockets import websockets_sansio_impl as uvicorn
     from uvicorn.server import Server
 
     def core(*, max_size: int, **options: Any) -> PatientCore:
         return PatientCore(max_size=settings.ECHO_MAX_MESSAGE_BYTES, **options)
 
+    protocol = uvicorn.WebSocketsSansIOProtocol
+    require(protocol, WEBSOCKET_METHODS, WEBSOCKET_ATTRIBUTES)
+    require(FlowControl, ("pause_reading", "resume_reading"), ())
+    modules = http_modules()
+    for kind, cycle in modules:
+        require(kind, HTTP_METHODS, HTTP_ATTRIBUTES)
+        require(cycle, ("run_asgi",), CYCLE_ATTRIBUTES)
     uvicorn.ServerProtocol = core  # type: ignore[misc, assignment]
-    protocol: Any = uvicorn.WebSocketsSansIOProtocol
-    for name in ("send", "shutdown", "send_500_response", "keepalive_timeout"):
-        setattr(protocol, f"stock_{name}", getattr(protocol, name))
-    for name, value in vars(FaithfulMethods).items():
-        if not name.startswith("__"):
-            setattr(protocol, name, value)
-    for kind in (
-        protocol,
-        h11_impl.RequestResponseCycle,
-        httptools_impl.RequestResponseCycle,
-    ):
-        let_cut(kind)
-    end_answers(h11_impl.H11Protocol)
-    end_answers(httptools_impl.HttpToolsProtocol)
+    replace_methods(protocol, FaithfulMethods)
+    let_cut(protocol)
+    for kind, cycle in modules:
+        replace_methods(kind, GuardedMethods)
+        let_cut(cycle)
     sweep_connections(Server)
+    check_at_start(protocol, tuple(kind for kind, _ in modules))
     # uvicorn takes a refusal with a status of its own for no answer, and logs an error.
     logging.getLogger("uvicorn.error").addFilter(
         lambda record: (
             record.msg != "ASGI callable returned without completing handshake."
         )
     )
+
+
+def http_modules() -> list[tuple[type, type]]:
+    """Return uvicorn's HTTP protocols and their requests; httptools need not be there."""
+    from uvicorn.protocols.http import h11_impl
+
+    kinds: list[tuple[type, type]] = [
+        (h11_impl.H11Protocol, h11_impl.RequestResponseCycle)
+    ]
+    if find_spec("httptools"):
+        from uvicorn.protocols.http import httptools_impl
+
+        kinds.append(
+            (httptools_impl.HttpToolsProtocol, httptools_impl.RequestResponseCycle)
+        )
+    return kinds
+
+
+def check_at_start(websocket: type, http: tuple[type, ...]) -> None:
+    """Let uvicorn start only with protocols that have been changed here."""
+    from uvicorn.server import Server
+
+    require(Server, ("startup",), ("config",))
+    stock_startup = Server.startup
+
+    async def startup(self: Any, *arguments: Any, **options: Any) -> None:
+        for option, chosen, expected, named in (
+            ("--ws", self.config.ws_protocol_class, (websocket,), "websockets-sansio"),
+            ("--http", self.config.http_protocol_class, http, "httptools or h11"),
+        ):
+            if chosen not in expected:
+                sys.exit(
+                    f"uvicorn {option}: expected {named}, got "
+                    f"{getattr(chosen, '__qualname__', chosen)}, which this site's rules "
+                    f"do not reach: leave {option} out"
+                )
+        await stock_startup(self, *arguments, **options)
+
+    Server.startup = startup  # type: ignore[method-assign]

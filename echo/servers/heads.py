@@ -1,0 +1,446 @@
+"""The rules of RFC 9112 under both servers: request heads, and where their bodies end.
+
+Knows bytes only: no server, no socket and no application. What passes here is written out
+again in one form that every parser reads alike, so that two servers, or a server and the
+proxy before it, cannot disagree about where a request ends.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPMethod
+
+from echo.protocol import error_body, reason_phrase
+
+# The request line and all header lines.
+MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 1000
+# A chunk's size with its extensions, which nobody uses; trailers are discarded.
+MAX_CHUNK_LINE_BYTES = 256
+MAX_TRAILER_BYTES = 8 * 1024
+# What a refusal quotes of a request.
+MAX_QUOTED_BYTES = 80
+
+TOKEN = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+REQUEST_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/([0-9])\.([0-9])")
+ABSOLUTE_TARGET = re.compile(rb"(?i:https?)://([^/?#@]+)((?:[/?#].*)?)")
+FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
+CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+# CONNECT is for proxies.
+METHODS = frozenset(method.encode() for method in HTTPMethod) - {b"CONNECT"}
+# Given twice, each reader of the request could take another one.
+SINGLE_HANDSHAKE_HEADERS = (b"origin", b"sec-websocket-key", b"sec-websocket-version")
+
+
+class Refusal(Exception):
+    """A request that no application gets to see; says expected, got, and remedy."""
+
+    def __init__(
+        self, status: int, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers or {}
+
+    def encode(self) -> bytes:
+        """Return the whole response; the connection ends with it."""
+        body = json.dumps(error_body(self.status, self.detail), ensure_ascii=False)
+        payload = body.encode()
+        headers = {
+            "Date": formatdate(usegmt=True),
+            "Content-Type": "application/json; charset=utf-8",
+            "Content-Length": str(len(payload)),
+            "Cache-Control": "no-store",
+            "Connection": "close",
+        }
+        lines = [f"HTTP/1.1 {self.status} {reason_phrase(self.status)}"]
+        lines += [f"{k}: {v}" for k, v in (headers | dict(self.headers)).items()]
+        return "\r\n".join([*lines, "", ""]).encode("ascii") + payload
+
+
+def quoted(value: bytes | bytearray) -> str:
+    """Return the start of what a stranger sent, printable."""
+    return repr(bytes(value[:MAX_QUOTED_BYTES]))[1:]
+
+
+@dataclass
+class Head:
+    """A request's head: names as they came, values without the space around them."""
+
+    method: bytes
+    target: bytes
+    version: bytes
+    headers: list[tuple[bytes, bytes]]
+
+    def get_all(self, name: bytes) -> list[bytes]:
+        """Return the values of a header, which is named in lower case."""
+        return [value for key, value in self.headers if key.lower() == name]
+
+    def elements(self, name: bytes) -> list[bytes]:
+        """Return the elements of a list header; empty ones count for nothing."""
+        parts = b",".join(self.get_all(name)).split(b",")
+        return [part for part in (part.strip(b" \t") for part in parts) if part]
+
+    def replace(self, name: bytes, value: bytes | None) -> None:
+        """Put one value in the place of all that a header has; None removes it."""
+        places = [i for i, (key, _) in enumerate(self.headers) if key.lower() == name]
+        if places and value is not None:
+            self.headers[places[0]] = (self.headers[places[0]][0], value)
+            del places[0]
+        for i in reversed(places):
+            del self.headers[i]
+
+    @property
+    def is_handshake(self) -> bool:
+        """True when a WebSocket is asked for, rightly or wrongly."""
+        return b"websocket" in [part.lower() for part in self.elements(b"upgrade")]
+
+    def encode(self) -> bytes:
+        lines = [b" ".join((self.method, self.target, self.version))]
+        lines += [name + b": " + value for name, value in self.headers]
+        return b"\r\n".join([*lines, b"", b""])
+
+
+def parse_head(data: bytes) -> Head:
+    """Return the head in these bytes, which end with the empty line."""
+    request_line, *lines = data[:-4].split(b"\r\n")
+    match = REQUEST_LINE.fullmatch(request_line)
+    if not match:
+        raise Refusal(
+            400,
+            "expected a request line such as GET /path HTTP/1.1, in ASCII, "
+            f"got {quoted(request_line)}",
+        )
+    method, target, major, minor = match.groups()
+    if major != b"1":
+        raise Refusal(505, f"expected HTTP/1.1, got {quoted(request_line[-8:])}")
+    if len(lines) > MAX_HEADERS:
+        raise Refusal(431, f"expected at most {MAX_HEADERS} headers, got {len(lines)}")
+    version = b"HTTP/1.0" if minor == b"0" else b"HTTP/1.1"
+    return Head(method, target, version, [parse_field(line) for line in lines])
+
+
+def parse_field(line: bytes) -> tuple[bytes, bytes]:
+    """Return the name and value of a header line (RFC 9112 section 5)."""
+    name, colon, value = line.partition(b":")
+    if not colon or not TOKEN.fullmatch(name) or not FIELD_VALUE.fullmatch(value):
+        raise Refusal(
+            400,
+            "expected a header line such as Name: value, with no space before the "
+            f"colon, no folding and no control characters, got {quoted(line)}",
+        )
+    return name, value.strip(b" \t")
+
+
+def judge(head: Head, untrusted: frozenset[bytes]) -> None:
+    """Refuse a head that no application should see, and write it in one form."""
+    if head.method not in METHODS:
+        allowed = ", ".join(sorted(method.decode() for method in METHODS))
+        raise Refusal(501, f"expected one of {allowed}, got {quoted(head.method)}")
+    # `X_Real_Ip` would pass for `X-Real-Ip` where Django looks (CVE-2015-0219).
+    head.headers = [
+        (name, value)
+        for name, value in head.headers
+        if b"_" not in name and name.lower() not in untrusted
+    ]
+    judge_host(head)
+    if head.is_handshake:
+        judge_handshake(head)
+    else:  # h2c, which nobody here speaks
+        head.replace(b"upgrade", None)
+
+
+def judge_host(head: Head) -> None:
+    """Require one Host, and an absolute-form target's in its place (RFC 9112 section 3.2)."""
+    hosts = head.get_all(b"host")
+    if len(hosts) > 1 or (not hosts and head.version == b"HTTP/1.1"):
+        raise Refusal(
+            400, f"expected one Host header (RFC 9112 section 3.2), got {len(hosts)}"
+        )
+    if not head.target.startswith(b"/"):
+        authority, head.target = split_absolute(head.target)
+        if hosts:
+            head.replace(b"host", authority)
+        else:
+            head.headers.append((b"Host", authority))
+    # Not allowed in a target; one parser would end the path there, and others would not.
+    head.target = head.target.replace(b"#", b"%23")
+
+
+def split_absolute(target: bytes) -> tuple[bytes, bytes]:
+    """Return the authority and the origin-form of an absolute-form target."""
+    match = ABSOLUTE_TARGET.fullmatch(target)
+    if not match:
+        raise Refusal(
+            400,
+            "expected a path that begins with /, or an http URL without a user, "
+            f"got {quoted(target)}",
+        )
+    authority, path = match.groups()
+    return authority, path if path.startswith(b"/") else b"/" + path
+
+
+def judge_handshake(head: Head) -> None:
+    """Refuse what is no handshake of RFC 6455 section 4.2.1."""
+    if head.method != b"GET":
+        raise Refusal(
+            405,
+            f"expected GET for a WebSocket handshake, got {head.method.decode()}",
+            {"Allow": "GET"},
+        )
+    if head.version != b"HTTP/1.1":
+        raise Refusal(400, "expected HTTP/1.1 for a WebSocket handshake, got HTTP/1.0")
+    options = tokens(head, b"connection")
+    if b"upgrade" not in [option.lower() for option in options]:
+        raise Refusal(
+            400,
+            "expected Connection: Upgrade beside Upgrade: websocket, got "
+            f"{quoted(b', '.join(options))}; a proxy in between has to pass both on",
+        )
+    for name in SINGLE_HANDSHAKE_HEADERS:
+        if len(head.get_all(name)) > 1:
+            raise Refusal(400, f"expected one {name.decode().title()}, got several")
+    judge_version_and_key(head)
+    head.replace(b"connection", b", ".join(options))
+    head.replace(b"upgrade", b"websocket")
+    # An empty offer would be selected by `subprotocol=*`.
+    offers = b", ".join(tokens(head, b"sec-websocket-protocol"))
+    head.replace(b"sec-websocket-protocol", offers or None)
+
+
+def judge_version_and_key(head: Head) -> None:
+    version = b"".join(head.get_all(b"sec-websocket-version"))
+    if version != b"13":
+        raise Refusal(
+            426,
+            f"expected Sec-WebSocket-Version: 13, got {quoted(version)}",
+            {
+                "Sec-WebSocket-Version": "13",
+                "Upgrade": "websocket",
+                "Connection": "Upgrade, close",
+            },
+        )
+    key = b"".join(head.get_all(b"sec-websocket-key"))
+    try:
+        length = len(base64.b64decode(key, validate=True))
+    except binascii.Error:
+        length = 0
+    if length != 16:
+        raise Refusal(
+            400,
+            f"expected a Sec-WebSocket-Key of 16 bytes in base64, got {quoted(key)}",
+        )
+
+
+def tokens(head: Head, name: bytes) -> list[bytes]:
+    """Return the elements of a list header, each of which must be a token."""
+    elements = head.elements(name)
+    for element in elements:
+        if not TOKEN.fullmatch(element):
+            raise Refusal(
+                400,
+                f"{name.decode().title()}: expected tokens with commas between, "
+                f"got {quoted(element)}",
+            )
+    return elements
+
+
+def body_length(head: Head) -> int | None:
+    """Return the bytes of the body, None for a chunked one (RFC 9112 section 6.3).
+
+    Both framings at once, or one of them twice, is how a request is smuggled past a proxy.
+    """
+    codings, lengths = (
+        head.get_all(b"transfer-encoding"),
+        head.get_all(b"content-length"),
+    )
+    if head.is_handshake and (codings or set(lengths) - {b"0"}):
+        raise Refusal(400, "expected a WebSocket handshake without a body, got one")
+    if codings:
+        if lengths or head.version == b"HTTP/1.0":
+            raise Refusal(
+                400,
+                "expected Transfer-Encoding in HTTP/1.1 and without Content-Length, "
+                "got another framing (RFC 9112 section 6.1)",
+            )
+        if [coding.lower() for coding in codings] != [b"chunked"]:
+            raise Refusal(
+                501,
+                "expected Transfer-Encoding: chunked, got "
+                f"{quoted(b', '.join(codings))}",
+            )
+        return None
+    if len(lengths) > 1 or not all(map(CONTENT_LENGTH.fullmatch, lengths)):
+        raise Refusal(
+            400,
+            f"expected one Content-Length of digits, got {quoted(b', '.join(lengths))}",
+        )
+    return int(lengths[0]) if lengths else 0
+
+
+class RequestReader:
+    """Cuts the bytes of a connection into requests that are fit for a server's parser.
+
+    ``untrusted`` names headers, in lower case, that a stranger may not send; they are taken
+    out of the head.
+    """
+
+    def __init__(
+        self, *, max_body_bytes: int, untrusted: Iterable[bytes] = frozenset()
+    ) -> None:
+        self.buffer = bytearray()
+        self.max_body_bytes = max_body_bytes
+        self.untrusted = frozenset(untrusted)
+        self.head: Head | None = None  # of the request that was read last
+        self.searched = 0  # bytes of the buffer known to hold no end of a head
+        self.body_bytes = 0  # of this request so far, framing included
+        self.missing_bytes = 0  # of this body, or of this chunk
+        self.trailer_bytes = 0
+        self.step: Callable[[], bytes | None] = self.read_head
+
+    @property
+    def in_body(self) -> bool:
+        """True when a body has begun and not ended."""
+        return self.step != self.read_head
+
+    def read(self) -> bytes:
+        """Return what the parser may have now; b"" when more has to arrive.
+
+        A head comes alone. Raises Refusal.
+        """
+        if not self.in_body:
+            return self.read_head() or b""
+        pieces = []
+        while self.in_body and (piece := self.step()) is not None:
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def read_head(self) -> bytes | None:
+        buffer = self.buffer
+        if buffer[:1] in (b"\r", b"\n"):  # old clients end a body with an empty line
+            del buffer[: len(buffer) - len(buffer.lstrip(b"\r\n"))]
+        end = buffer.find(b"\r\n\r\n", self.searched, MAX_HEAD_BYTES)
+        if end < 0:
+            self.judge_incomplete()
+            self.searched = max(len(buffer) - 3, 0)
+            return None
+        data = bytes(buffer[: end + 4])
+        del buffer[: end + 4]
+        self.searched = self.body_bytes = self.trailer_bytes = 0
+        self.head = None
+        self.head = head = parse_head(data)
+        judge(head, self.untrusted)
+        self.start_body(body_length(head))
+        return head.encode()
+
+    def judge_incomplete(self) -> None:
+        """Refuse at once what can become no head."""
+        buffer = self.buffer
+        if buffer and not TOKEN.match(buffer, 0, 1):
+            raise Refusal(400, f"expected an HTTP request, got {quoted(buffer)}")
+        if BARE_LINE_FEED.search(buffer, self.searched):
+            raise Refusal(400, "expected lines that end with CRLF, got one with LF")
+        if len(buffer) >= MAX_HEAD_BYTES:
+            if b"\r\n" in buffer[:MAX_HEAD_BYTES]:
+                raise Refusal(431, f"expected a head of at most {MAX_HEAD_BYTES} bytes")
+            raise Refusal(414, f"expected a URL of less than {MAX_HEAD_BYTES} bytes")
+
+    def start_body(self, length: int | None) -> None:
+        if length is None:
+            self.step = self.read_chunk_line
+        elif length > self.max_body_bytes:
+            raise self.too_large()
+        elif length:
+            self.missing_bytes = length
+            self.step = self.read_sized
+
+    def too_large(self) -> Refusal:
+        return Refusal(
+            413, f"expected a body of at most {self.max_body_bytes} bytes, got more"
+        )
+
+    def take(self, size: int) -> bytes:
+        data = bytes(self.buffer[:size])
+        del self.buffer[:size]
+        return data
+
+    def read_sized(self) -> bytes | None:
+        if not self.buffer:
+            return None
+        data = self.take(self.missing_bytes)
+        self.missing_bytes -= len(data)
+        if not self.missing_bytes:
+            self.step = self.read_head
+        return data
+
+    def count(self, size: int) -> None:
+        """Framing counts too, or chunks of one byte would cost without bound."""
+        self.body_bytes += size
+        if self.body_bytes > self.max_body_bytes:
+            raise self.too_large()
+
+    def take_line(self, limit: int) -> bytes | None:
+        """Return the next line without its end, None when it has not come yet."""
+        end = self.buffer.find(b"\r\n", 0, limit)
+        if end < 0:
+            if len(self.buffer) >= limit:
+                raise Refusal(
+                    400,
+                    f"expected a chunk's line of at most {limit} bytes, got "
+                    f"{quoted(self.buffer)}",
+                )
+            return None
+        return self.take(end + 2)[:-2]
+
+    def read_chunk_line(self) -> bytes | None:
+        line = self.take_line(MAX_CHUNK_LINE_BYTES)
+        if line is None:
+            return None
+        match = CHUNK_LINE.fullmatch(line)
+        if not match:
+            raise Refusal(
+                400, f"expected a chunk's size in hexadecimal, got {quoted(line)}"
+            )
+        size = int(match[1], 16)
+        self.count(len(line) + size + 4)
+        self.missing_bytes = size
+        self.step = self.read_chunk if size else self.read_trailer
+        return b""
+
+    def read_chunk(self) -> bytes | None:
+        if not self.missing_bytes:
+            return self.end_chunk()
+        if not self.buffer:
+            return None
+        data = self.take(self.missing_bytes)
+        self.missing_bytes -= len(data)
+        return b"%x\r\n%b\r\n" % (len(data), data)
+
+    def end_chunk(self) -> bytes | None:
+        if len(self.buffer) < 2:
+            return None
+        if self.take(2) != b"\r\n":
+            raise Refusal(400, "expected CRLF after a chunk, got more data")
+        self.step = self.read_chunk_line
+        return b""
+
+    def read_trailer(self) -> bytes | None:
+        line = self.take_line(MAX_TRAILER_BYTES)
+        if line is None:
+            return None
+        self.trailer_bytes += len(line) + 2
+        if self.trailer_bytes > MAX_TRAILER_BYTES:
+            raise Refusal(
+                431, f"expected trailers of at most {MAX_TRAILER_BYTES} bytes"
+            )
+        if line:
+            return b""
+        self.step = self.read_head
+        return b"0\r\n\r\n"
