@@ -66,7 +66,7 @@ class GuardedChannel(HTTPChannel):
         self.transport.write(response)
         self.transport.unregisterProducer()
         self.transport.resumeProducing()
-        if isinstance(self.transport, ProtocolWrapper):  # TLS: see WebSocketProtocol
+        if isinstance(self.transport, ProtocolWrapper):  # TLS has no half-close
             self.transport.loseConnection()
         else:
             self.transport.loseWriteConnection()

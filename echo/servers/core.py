@@ -138,18 +138,16 @@ class FaithfulFrames(WebSocketCore):
 
 
 class FaithfulCore(ServerProtocol, FaithfulFrames):
-    """The sans-I/O core with four departures from ``websockets``.
+    """The sans-I/O core with five departures from ``websockets``.
 
     RFC 6455 section 5.4 lets control frames stand inside a fragmented message, so a close
     there is a close, not a protocol error. Text is checked frame by frame, so that invalid
     UTF-8 fails the connection as soon as it is seen (section 8.1). No extension is
     negotiated: compression costs each connection 64 KB and more, for which an echo of what
-    was sent has no use (gorilla's default too). And a fragmented message is one event, a
+    was sent has no use (gorilla's default too). A fragmented message is one event, a
     whole frame: its fragments grow one buffer, because a frame object for each would cost
-    80 bytes for a payload of none.
-
-    The head has been judged before it comes here, and bounded by 64 KiB; ``websockets``
-    would go silent over a line of 8 KB.
+    80 bytes for a payload of none. And the head has been judged before it comes here, and
+    bounded by 64 KiB; ``websockets`` would go silent over a line of 8 KB.
     """
 
     def __init__(self, **options: Any) -> None:

@@ -114,16 +114,12 @@ class WebSocketProtocol(Protocol):
         if not self.core.reader.eof:
             self.core.receive_data(data)
             self.process()
-            self.leave_the_rest()
+            if self.core.turn_over:
+                self.pause_reading()
+                self.regulate_reading()
         early = self.core.state is State.CONNECTING and not self.core.eof_sent
         if early and len(self.core.reader.buffer) >= MAX_UNREAD_BYTES:
             self.pause_reading()
-
-    def leave_the_rest(self) -> None:
-        """Leave what a packet of many frames still holds to the next turn."""
-        if self.core.turn_over:
-            self.pause_reading()
-            self.regulate_reading()
 
     def readConnectionLost(self) -> None:
         """Answer what came before a half-close, and then end the connection."""
@@ -390,10 +386,10 @@ class WebSocketProtocol(Protocol):
         for name, value in message.get("headers") or ():
             self.response.headers[name.decode("latin-1")] = value.decode("latin-1")
         self.core.send_response(self.response)
-        self.process()
-        self.leave_the_rest()
-        if not self.events:
-            self.resume_reading()
+        self.process()  # with the frames that were early
+        if self.core.turn_over:
+            self.pause_reading()
+        self.regulate_reading()
         self.log("connected")
 
     def close(self, code: int, reason: str = "") -> None:

@@ -16,8 +16,6 @@ from echo.servers.heads import MAX_HEAD_BYTES, Refusal, RequestReader
 # How long a refused client is read from, so that it can read the reason: closing at once
 # would answer what it still sends with a TCP reset, which can overtake the reason.
 LINGER_SECONDS = 2.0
-# How long a client that asks for nothing more may take for the rest of its last answer.
-UNREAD_SECONDS = 120.0
 
 logger = logging.getLogger(__name__)
 
@@ -151,14 +149,21 @@ class Guard:
     def time_out(self, what: str, seconds: float) -> None:
         if what == "silence":
             self.stop()
-            self.after(UNREAD_SECONDS, self.connection.cut)
-            self.connection.close()
+            self.end_silence()
         else:
             self.refuse(
                 Refusal(
                     408, f"expected the whole {what} within {seconds:g} s, got part"
                 )
             )
+
+    def end_silence(self) -> None:
+        """Close without a word; the rest of the last answer may take its time."""
+        if self.requests:
+            self.after(settings.WRITE_TIMEOUT_SECONDS, self.connection.cut)
+            self.connection.close()
+        else:
+            self.connection.cut()
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer in the application's place, and end the connection."""

@@ -35,12 +35,33 @@ QUIET_SECONDS = 0.5
 SHUTTING_DOWN = "the server is shutting down: try again"
 
 
-class FaithfulMethods:
+class ClosesOverTls:
+    """A connection that closes only when what is on its way here does no harm."""
+
+    transport: Any  # asyncio's or uvloop's
+    quiet_timer: asyncio.TimerHandle | None = None
+
+    def close_over_tls(self) -> None:
+        """Closes; what is on its way here is read first, where it would do harm.
+
+        uvloop reads on until the client's end of the stream. asyncio's TLS fails when
+        anything else comes, and resets the connection: it is closed when all is quiet.
+        """
+        if not isinstance(self.transport, _SSLProtocolTransport):
+            self.transport.close()
+            return
+        if self.quiet_timer is not None:
+            self.quiet_timer.cancel()
+        self.quiet_timer = asyncio.get_running_loop().call_later(
+            QUIET_SECONDS, self.transport.close
+        )
+
+
+class FaithfulMethods(ClosesOverTls):
     """The methods that uvicorn's WebSocket protocol gets in the place of its own."""
 
     conn: PatientCore
     queue: asyncio.Queue[dict[str, Any]]
-    transport: asyncio.Transport
     writable: asyncio.Event
     handle_events: Callable[[], None]
     stock_send: Callable[[Any], Awaitable[None]]
@@ -60,7 +81,6 @@ class FaithfulMethods:
     unread_bytes = 0
     turn_planned = False
     failed = False
-    quiet_timer: asyncio.TimerHandle | None = None
 
     async def receive(self) -> dict[str, Any]:
         """Asking for the next event says that the last one is dealt with."""
@@ -78,18 +98,19 @@ class FaithfulMethods:
         return event
 
     def data_received(self, data: bytes) -> None:
-        """Takes a packet, and leaves the rest of one with many frames to the next turn.
-
-        Frames that come before the handshake is answered wait, within bounds.
-        """
+        """Takes a packet, and leaves the rest of one with many frames to the next turn."""
         if self.quiet_timer is not None:
             self.close_over_tls()
         self.conn.receive_data(data)
         self.handle_ending()
-        waiting = 0 if self.handshake_complete else len(self.conn.reader.buffer)
-        if waiting >= MAX_UNREAD_BYTES and not self.read_paused:
+        self.give_way()
+        early = 0 if self.handshake_complete else len(self.conn.reader.buffer)
+        if early >= MAX_UNREAD_BYTES and not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
+
+    def give_way(self) -> None:
+        """Reads no more before the rest of a packet has been parsed, a turn at a time."""
         if self.conn.turn_over and not self.transport.is_closing():
             if not self.read_paused:
                 self.read_paused = True
@@ -153,7 +174,13 @@ class FaithfulMethods:
         """Messages go straight to the core; uvicorn's own does the rest."""
         if message["type"] != "websocket.send" or self.conn.state is not State.OPEN:
             if not self.close_sent or self.disconnected:  # else it comes too late
-                await self.send_through_uvicorn(message)
+                await self.stock_send(message)
+                if self.close_sent and self.close_timer:  # uvicorn's own waits to flush
+                    self.cut_in(CLOSE_TIMEOUT_SECONDS)
+                    if self.conn.turn_over:
+                        self.read_on()
+                self.handle_ending()
+                self.take_early_frames()
             return
         if not self.writable.is_set():
             await self.writable.wait()
@@ -167,18 +194,10 @@ class FaithfulMethods:
             self.conn.send_text(message["text"].encode())
         self.transport.write(b"".join(self.conn.data_to_send()))
 
-    async def send_through_uvicorn(self, message: dict[str, Any]) -> None:
-        """Answers the handshake, or closes; frames that came early are taken after that."""
-        await self.stock_send(message)
-        if self.close_sent and self.close_timer:  # uvicorn's own waits to flush
-            self.cut_in(CLOSE_TIMEOUT_SECONDS)
-            if self.conn.turn_over:
-                self.read_on()
-        self.handle_ending()
-        if self.conn.turn_over and not self.read_paused:
-            self.read_paused = True
-            self.transport.pause_reading()
-        if self.read_paused and self.queue.empty():
+    def take_early_frames(self) -> None:
+        """Reads on after the handshake; what came before its answer comes first."""
+        self.give_way()
+        if self.read_paused and self.queue.empty() and not self.transport.is_closing():
             self.read_on()
 
     def shutdown(self) -> None:
@@ -194,9 +213,12 @@ class FaithfulMethods:
     def refuse_for_shutdown(self) -> None:
         """Answers a handshake that the application has not: with 503, as Daphne does."""
         self.close_sent = self.handshake_complete = True
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        self.queue.put_nowait(
+            {"type": "websocket.disconnect", "code": ABNORMAL_CLOSURE}
+        )
         self.transport.write(Refusal(503, SHUTTING_DOWN).encode())
         self.transport.close()
+        self.cut_in(SHUTDOWN_SECONDS)
 
     def send_500_response(self) -> None:
         """What uvicorn does for an application that failed; an open connection gets 1011."""
@@ -271,21 +293,6 @@ class FaithfulMethods:
         if self.close_timer is None:
             self.cut_in(CLOSE_TIMEOUT_SECONDS)
 
-    def close_over_tls(self) -> None:
-        """Closes; what is on its way here is read first, where it would do harm.
-
-        uvloop reads on until the client's end of the stream. asyncio's TLS fails when
-        anything else comes, and resets the connection: it is closed when all is quiet.
-        """
-        if not isinstance(self.transport, _SSLProtocolTransport):
-            self.transport.close()
-            return
-        if self.quiet_timer is not None:
-            self.quiet_timer.cancel()
-        self.quiet_timer = asyncio.get_running_loop().call_later(
-            QUIET_SECONDS, self.transport.close
-        )
-
     def pause_writing(self) -> None:
         """A client that does not take what it is sent is not read from: pings cost too."""
         self.writable.clear()
@@ -338,13 +345,12 @@ def sweep_connections(server: Any) -> None:
     server.startup = startup
 
 
-class GuardedMethods:
+class GuardedMethods(ClosesOverTls):
     """The methods that uvicorn's HTTP protocols get in the place of their own."""
 
     client: tuple[str, int] | None
     cycle: Any  # the request that is being answered, or was
     flow: Any
-    transport: Any  # asyncio's or uvloop's
     guard: Guard
     stock_connection_made: Callable[[Any], None]
     stock_connection_lost: Callable[[Exception | None], None]
@@ -362,6 +368,8 @@ class GuardedMethods:
         self.stock_connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
+        if self.quiet_timer is not None:
+            self.close_over_tls()
         self.guard.receive(data)
         if self.guard.reader.buffer:  # a head that is not whole has a deadline
             self._unset_keepalive_if_required()
@@ -408,7 +416,7 @@ class GuardedMethods:
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:  # TLS has no half-close
-            self.transport.close()
+            self.close_over_tls()
 
     def close(self) -> None:
         self.transport.close()
@@ -511,7 +519,7 @@ def require(kind: type, methods: Iterable[str], attributes: Iterable[str]) -> No
 
 def replace_methods(kind: type, methods: type) -> None:
     """Put the methods in the place of the class's own, which are kept as stock_…."""
-    for name, value in vars(methods).items():
+    for name, value in [*vars(ClosesOverTls).items(), *vars(methods).items()]:
         if name.startswith("__"):
             continue
         if hasattr(kind, name):
@@ -546,6 +554,7 @@ def change_uvicorn() -> None:
 
     protocol = uvicorn.WebSocketsSansIOProtocol
     require(protocol, WEBSOCKET_METHODS, WEBSOCKET_ATTRIBUTES)
+    require(Server, ("startup",), ("config", "server_state"))
     require(FlowControl, ("pause_reading", "resume_reading"), ())
     modules = http_modules()
     for kind, cycle in modules:
@@ -558,7 +567,7 @@ def change_uvicorn() -> None:
         replace_methods(kind, GuardedMethods)
         let_cut(cycle)
     sweep_connections(Server)
-    check_at_start(protocol, tuple(kind for kind, _ in modules))
+    check_at_start(Server, protocol, tuple(kind for kind, _ in modules))
     # uvicorn takes a refusal with a status of its own for no answer, and logs an error.
     logging.getLogger("uvicorn.error").addFilter(
         lambda record: (
@@ -583,12 +592,9 @@ def http_modules() -> list[tuple[type, type]]:
     return kinds
 
 
-def check_at_start(websocket: type, http: tuple[type, ...]) -> None:
+def check_at_start(server: Any, websocket: type, http: tuple[type, ...]) -> None:
     """Let uvicorn start only with protocols that have been changed here."""
-    from uvicorn.server import Server
-
-    require(Server, ("startup",), ("config",))
-    stock_startup = Server.startup
+    stock_startup = server.startup
 
     async def startup(self: Any, *arguments: Any, **options: Any) -> None:
         for option, chosen, expected, named in (
@@ -603,4 +609,4 @@ def check_at_start(websocket: type, http: tuple[type, ...]) -> None:
                 )
         await stock_startup(self, *arguments, **options)
 
-    Server.startup = startup  # type: ignore[method-assign]
+    server.startup = startup

@@ -4,9 +4,9 @@ import pytest
 
 from echo.servers.heads import Refusal, RequestReader
 
-SIZED = b"POST /a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\n"
-CHUNKED = b"POST /b HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-PLAIN = b"GET /c HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+SIZED = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+CHUNKED = b"POST /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+PLAIN = b"GET /c HTTP/1.1\r\nHost: x\r\n\r\n"
 STREAM = (
     SIZED
     + b"hello"
