@@ -127,7 +127,7 @@ async def test_a_reader_is_listed_disconnected_and_stays_away(
         re.compile("1 connection disconnected, on 1 node.")
     )
     await visitor.wait_for_selector("main[data-state=closed]")
-    await expect(visitor.locator("#account")).to_contain_text("the hall is closing")
+    await expect(visitor.locator("#status")).to_contain_text("the hall is closing")
     await refreshes(page)
     await expect(rows).to_have_count(0)
     await expect(visitor.locator("main")).to_have_attribute("data-state", "closed")

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { advance, attempts, build, page, polls } from "./world.mjs";
 
 build();
-const { CLIMB_MS, Feed } = await import("../../static/echo/feed.js");
+const { UPGRADE_MS, Feed } = await import("../../static/echo/feed/feed.js");
 
 const HOUR = 3_600_000;
 const id = (number) => `k3Zp9w1q-${number}`;
@@ -168,7 +168,7 @@ test("a page that is left holds no connection, and goes on when it is shown agai
 
 test("a feed that fell back tries the first transport beside the one that works", () => {
   const source = fallBack();
-  live(source, CLIMB_MS - 1000);
+  live(source, UPGRADE_MS - 1000);
   assert.deepEqual(attempts(), []);
   source.say(event(2));
   advance(1000);
@@ -181,7 +181,7 @@ test("a feed that fell back tries the first transport beside the one that works"
   for (const number of [3, 4]) socket.say(event(number));
   assert.deepEqual(heard, [2, 3, 4]);
   assert.deepEqual([feed.transport, feed.state, feed.lost], ["websocket", "open", 0]);
-  live(socket, 2 * CLIMB_MS);
+  live(socket, 2 * UPGRADE_MS);
   assert.deepEqual(attempts(), []);
 });
 
@@ -196,7 +196,7 @@ for (const [what, fail] of Object.entries(FAILURES)) {
     const states = [];
     feed.addEventListener("state", ({ detail }) => states.push(detail.state));
     for (let round = 0; round < 3; round += 1) {
-      live(source, CLIMB_MS - 1000);
+      live(source, UPGRADE_MS - 1000);
       assert.deepEqual(attempts(), []);
       live(source, 1000);
       const [socket, ...more] = attempts();
@@ -211,7 +211,7 @@ for (const [what, fail] of Object.entries(FAILURES)) {
 
 test("an attempt that does not answer is given up", () => {
   const source = fallBack();
-  live(source, CLIMB_MS);
+  live(source, UPGRADE_MS);
   const [socket] = attempts();
   live(source, 10_000);
   assert.ok(socket.isClosed);
@@ -219,7 +219,7 @@ test("an attempt that does not answer is given up", () => {
 
 test("a feed that ends while it tries the first transport leaves nothing open", () => {
   const source = fallBack();
-  live(source, CLIMB_MS);
+  live(source, UPGRADE_MS);
   const [socket] = attempts();
   feed.close();
   assert.ok(source.isClosed);
@@ -228,9 +228,9 @@ test("a feed that ends while it tries the first transport leaves nothing open", 
 
 test("a feed that fell back tries the first transport when it comes back late", () => {
   const source = fallBack();
-  source.say(bye(4011, CLIMB_MS));
+  source.say(bye(4011, UPGRADE_MS));
   source.end();
-  advance(CLIMB_MS);
+  advance(UPGRADE_MS);
   const [again] = attempts();
   assert.equal(again.kind, "sse");
   again.hello(id(1));
@@ -242,6 +242,6 @@ test("a feed that fell back tries the first transport when it comes back late", 
 test("a transport that was named is not left for another", () => {
   const source = open({ transport: "sse" });
   source.hello(id(1));
-  live(source, 3 * CLIMB_MS);
+  live(source, 3 * UPGRADE_MS);
   assert.deepEqual(attempts(), []);
 });
