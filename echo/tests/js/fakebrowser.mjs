@@ -1,16 +1,16 @@
-/** A browser's world as far as feed.js looks at it, with a clock that the test turns. */
+/** The parts of a browser that feed.js uses, with a clock that the test advances. */
 
 import { mock } from "node:test";
 
-export const dialled = [];
+const opened = [];
 
-/** One attempt of one transport, which the test answers. */
-class Line {
+/** One connection of one transport, whose server is the test. */
+class FakeConnection {
   constructor(kind, url) {
     this.kind = kind;
     this.since = new URL(url).searchParams.get("since");
     this.listeners = {};
-    dialled.push(this);
+    opened.push(this);
   }
 
   addEventListener(name, listener) {
@@ -23,16 +23,16 @@ class Line {
     this.isClosed = true;
   }
 
-  say(frame) {
+  receive(frame) {
     this.onmessage?.({ data: JSON.stringify(frame) });
   }
 
   hello(last_event_id) {
-    this.say({ type: "hello", last_event_id });
+    this.receive({ type: "hello", last_event_id });
   }
 }
 
-class Socket extends Line {
+class Socket extends FakeConnection {
   constructor(url) {
     super("websocket", url);
   }
@@ -42,7 +42,7 @@ class Socket extends Line {
   }
 }
 
-class Source extends Line {
+class Source extends FakeConnection {
   constructor(url) {
     super("sse", url);
   }
@@ -60,8 +60,8 @@ let now = 0;
 export const page = new Page();
 export const polls = [];
 
-/** Puts the world in place; to be called before feed.js is imported. */
-export function build() {
+/** Install the fakes; call it before importing feed.js. */
+export function install() {
   const tab = new EventTarget();
   Object.assign(globalThis, {
     location: { href: "http://here/live/" },
@@ -74,7 +74,7 @@ export function build() {
       new Promise((resolve, reject) => {
         polls.push({
           url,
-          answer: (json, ok = true) => resolve({ ok, json: () => json }),
+          respond: (json, ok = true) => resolve({ ok, json: () => json }),
         });
         signal?.addEventListener("abort", () => reject(new Error("aborted")));
       }),
@@ -85,13 +85,13 @@ export function build() {
   mock.method(Math, "random", () => 0.5);
 }
 
-/** Lets so much time pass. */
+/** Advance the clock and run the timers that are due. */
 export function advance(milliseconds) {
   now += milliseconds;
   mock.timers.tick(milliseconds);
 }
 
-/** The attempts since this was last asked. */
+/** Return the connections opened since the last call. */
 export function attempts() {
-  return dialled.splice(0);
+  return opened.splice(0);
 }
