@@ -91,7 +91,7 @@ async def tell(operator: Page, reader: Page, site: LiveSite, nodes: str) -> None
         "1 connection disconnected"
     )
     await expect(reader.locator("#status")).to_contain_text(
-        f"Disconnected by an operator: {REASON}. This page stays away"
+        f"Disconnected by an operator: {REASON}. This page does not reconnect"
     )
     await expect(rows).to_have_count(0)
 

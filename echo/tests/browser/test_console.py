@@ -244,9 +244,7 @@ async def test_a_lost_connection_is_opened_again_until_cancelled(page: Page) -> 
     await expect(page.locator("[data-kind=open]").nth(1)).to_be_visible()
     # Waits grow with each attempt: one comes that leaves time to press the button.
     status = page.locator("#status")
-    await expect(status).to_have_text(
-        re.compile(r" in [1-9]\d?\.\d s"), timeout=60_000
-    )
+    await expect(status).to_have_text(re.compile(r" in [1-9]\d?\.\d s"), timeout=60_000)
     await page.get_by_role("button", name="Cancel").click()
     await page.wait_for_selector(CLOSED)
     await expect(status).to_have_text("Reconnecting was cancelled.")

@@ -215,7 +215,9 @@ async def test_two_tabs_share_a_connection_and_survive_the_first(
     for tab in (first, second):
         tab.on("websocket", lambda socket: sockets.append(socket.url))
         await visit(tab, topic)
-    await expect(second.locator("#feed-transport")).to_have_text("websocket, of another tab")
+    await expect(second.locator("#feed-transport")).to_have_text(
+        "websocket, of another tab"
+    )
     await publish(topic, "to both")
     for tab in (first, second):
         await expect_events(tab, "to both")
@@ -269,7 +271,7 @@ async def test_a_gap_that_cannot_be_filled_is_shown(
     )
     await page.goto(address)
     await expect(page.locator("#output [data-kind=error]")).to_contain_text(
-        "00000000-1 is from another life of the log"
+        "00000000-1 is from another epoch of the log"
     )
     await publish(topic, "goes on")
     await expect_events(page, "goes on")
@@ -362,8 +364,8 @@ async def test_who_is_disconnected_stays_away_until_the_visitor_subscribes(
     await end(site, topic, 4503, "mind the <b>gap</b>")
     await page.wait_for_selector(CLOSED)
     await expect(page.locator("#status")).to_have_text(
-        "Disconnected by an operator: mind the <b>gap</b>. This page stays away: "
-        "“Subscribe” connects it again, from where it was."
+        "Disconnected by an operator: mind the <b>gap</b>. This page does not "
+        "reconnect by itself: “Subscribe” goes on from the cursor."
     )
     await expect(page.locator("#output [data-kind=close]")).to_contain_text(
         "BYE4503 mind the <b>gap</b>"
@@ -383,8 +385,8 @@ async def test_who_is_disconnected_comes_back_with_a_reload(
     await visit(page, topic)
     await end(site, topic, 4503, "disconnected by an operator")
     await expect(page.locator("#status")).to_have_text(
-        "Disconnected by an operator. This page stays away: “Subscribe” connects it "
-        "again, from where it was."
+        "Disconnected by an operator. This page does not reconnect by itself: "
+        "“Subscribe” goes on from the cursor."
     )
     await publish(topic, "meanwhile")
     await page.reload()
@@ -417,7 +419,9 @@ async def two_tabs(context: BrowserContext, topic: str) -> tuple[Page, Page]:
     leader, follower = await context.new_page(), await context.new_page()
     await visit(leader, topic)
     await visit(follower, topic)
-    await expect(follower.locator("#feed-transport")).to_have_text("websocket, of another tab")
+    await expect(follower.locator("#feed-transport")).to_have_text(
+        "websocket, of another tab"
+    )
     return leader, follower
 
 
@@ -492,7 +496,9 @@ async def test_the_lead_is_taken_from_a_tab_that_has_fallen_silent(
     await expect_events(follower)
     await follower.clock.fast_forward(SILENCE_MS)
     await expect(follower.locator("#feed-transport")).to_have_text("websocket")
-    await expect(leader.locator("#feed-transport")).to_have_text("websocket, of another tab")
+    await expect(leader.locator("#feed-transport")).to_have_text(
+        "websocket, of another tab"
+    )
     await publish(topic, "after")
     for tab in (leader, follower):
         await expect_events(tab, "unheard", "after")
@@ -578,13 +584,17 @@ async def test_a_kept_page_does_not_keep_the_lead(
     leader, follower = keeping_page, await keeping_page.context.new_page()
     await visit(leader, topic)
     await visit(follower, topic)
-    await expect(follower.locator("#feed-transport")).to_have_text("websocket, of another tab")
+    await expect(follower.locator("#feed-transport")).to_have_text(
+        "websocket, of another tab"
+    )
     await leader.goto("/hello")
     await expect(follower.locator("#feed-transport")).to_have_text("websocket")
     await publish(topic, "meanwhile")
     await expect_events(follower, "meanwhile")
     await leader.go_back(wait_until="commit")
-    await expect(leader.locator("#feed-transport")).to_have_text("websocket, of another tab")
+    await expect(leader.locator("#feed-transport")).to_have_text(
+        "websocket, of another tab"
+    )
     await publish(topic, "after")
     for tab in (leader, follower):
         await expect_events(tab, "meanwhile", "after")
