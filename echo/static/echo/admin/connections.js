@@ -118,5 +118,8 @@ selectOnClick("#clear a", () => selection.clear());
 $("#pause").addEventListener("click", togglePause);
 $("#refresh").hidden = false;
 selection.list(boxes().map((box) => box.value));
+// Rows may have been selected before this module was loaded.
+for (const box of boxes()) if (box.checked) selection.choose(box.value, true);
+updateAnchor();
 showSelection();
 report("fresh");
