@@ -118,7 +118,7 @@ class EventAdmin(Publishing, NotedAdmin):
     )
 
     class Media:
-        css = {"all": ["echo/admin/publish.css"]}
+        css = {"all": ["echo/admin/events.css"]}
 
     @admin.display(description=_("data"))
     def short_data(self, event: Event) -> str:

@@ -43,7 +43,7 @@ class TopicAdmin(NotedAdmin):
     fields = (*readonly_fields, "retention_seconds", "retention_events")
 
     class Media:
-        css = {"all": ["echo/admin/publish.css"]}
+        css = {"all": ["echo/admin/events.css"]}
 
     @admin.display(description=_("readers"))
     def readers(self, topic: Topic) -> int | str:

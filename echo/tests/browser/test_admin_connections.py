@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Locator, Page, Response, expect
+from playwright.async_api import Browser, Locator, Page, Response, Route, expect
 from websockets.asyncio.client import ClientConnection, connect
 
 from echo.tests.live import LiveSite
@@ -109,6 +109,25 @@ async def choose(page: Page, action: str, *, confirmed: bool = True) -> None:
 # --- actions -----------------------------------------------------------------------------
 
 
+async def test_a_row_selected_before_the_script_has_run_stays_selected(
+    page: Page, site: LiveSite, topic: str, crowd: AsyncExitStack
+) -> None:
+    await join(crowd, site, topic)
+    rows = await watch(page, site, topic)
+    selected = asyncio.Event()
+
+    async def delay(route: Route) -> None:
+        await selected.wait()
+        await route.continue_()
+
+    await page.route("**/echo/admin/connections*.js", delay)
+    await page.goto(page.url, wait_until="commit")
+    await rows.locator(".action-select").click()
+    selected.set()
+    await expect(page.locator("#counter")).to_have_text("1 of 1 selected")
+    await expect(rows.locator(".action-select")).to_be_checked()
+
+
 async def test_a_reader_is_listed_disconnected_and_stays_away(
     page: Page, visitor: Page, site: LiveSite, topic: str
 ) -> None:
@@ -127,7 +146,7 @@ async def test_a_reader_is_listed_disconnected_and_stays_away(
         re.compile("1 connection disconnected, on 1 node.")
     )
     await visitor.wait_for_selector("main[data-state=closed]")
-    await expect(visitor.locator("#account")).to_contain_text("the hall is closing")
+    await expect(visitor.locator("#status")).to_contain_text("the hall is closing")
     await refreshes(page)
     await expect(rows).to_have_count(0)
     await expect(visitor.locator("main")).to_have_attribute("data-state", "closed")

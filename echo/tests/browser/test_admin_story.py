@@ -90,8 +90,8 @@ async def tell(operator: Page, reader: Page, site: LiveSite, nodes: str) -> None
     await expect(operator.locator(".messagelist")).to_contain_text(
         "1 connection disconnected"
     )
-    await expect(reader.locator("#account")).to_contain_text(
-        f"Disconnected by an operator: {REASON}. This page stays away"
+    await expect(reader.locator("#status")).to_contain_text(
+        f"Disconnected by an operator: {REASON}. This page does not reconnect"
     )
     await expect(rows).to_have_count(0)
 

@@ -15,7 +15,7 @@ CLOSED = "main[data-state=closed]"
 
 async def visit(page: Page, query: str = "") -> None:
     await page.goto(f"/{query}")
-    await expect(page.locator("#account")).not_to_be_empty()
+    await expect(page.locator("#status")).not_to_be_empty()
 
 
 async def open_echo(page: Page, query: str = "") -> None:
@@ -121,8 +121,11 @@ async def test_a_refused_handshake_shows_the_servers_reason(page: Page) -> None:
     await visit(page, "?jitter=2")
     await page.click("#open")
     await page.wait_for_selector("main[data-state=refused]")
-    reason = "400: jitter: expected a number from 0 to 1, such as 0.25, got '2'"
-    await expect(page.locator("#account")).to_have_text(reason)
+    reason = (
+        "400: jitter: expected a number from 0 to 1, such as 0.25, "
+        "in at most 40 characters, got '2'"
+    )
+    await expect(page.locator("#status")).to_have_text(reason)
     await expect_lines(page, f"ERROR: {reason}", "CLOSE")
     await expect(page.locator("[data-kind=close] .note")).to_contain_text("1006")
 
@@ -130,7 +133,7 @@ async def test_a_refused_handshake_shows_the_servers_reason(page: Page) -> None:
 async def test_a_refusal_that_was_asked_for_is_told_as_such(page: Page) -> None:
     await visit(page, "?reject=418")
     await page.click("#open")
-    await expect(page.locator("#account")).to_have_text(
+    await expect(page.locator("#status")).to_have_text(
         "418: refused, as the knob reject asks."
     )
 
@@ -165,7 +168,7 @@ async def test_the_pages_address_holds_the_knobs_and_restores_them(page: Page) -
 
 async def test_a_misspelled_knob_in_the_pages_address_is_told(page: Page) -> None:
     await visit(page, "?dealy=1s")
-    await expect(page.locator("#left-out")).to_contain_text("dealy")
+    await expect(page.locator("#ignored")).to_contain_text("dealy")
 
 
 async def test_an_offered_subprotocol_is_selected_by_default(page: Page) -> None:
@@ -182,7 +185,7 @@ async def test_offers_of_which_none_is_selected_are_explained(page: Page) -> Non
     await visit(page, "?protocols=chat")
     await expect(page.locator("#protocols-problem")).to_contain_text("set the knob")
     await page.click("#open")
-    await expect(page.locator("#account")).to_contain_text("the server selected none")
+    await expect(page.locator("#status")).to_contain_text("the server selected none")
 
 
 async def test_open_leads_to_a_subprotocol_that_browsers_refuse(page: Page) -> None:
@@ -233,7 +236,7 @@ async def test_the_servers_close_is_explained(
     await visit(page, query)
     await page.click("#open")
     await expect(page.locator("[data-kind=close] .note")).to_contain_text(words)
-    await expect(page.locator("#account")).to_contain_text(words)
+    await expect(page.locator("#status")).to_contain_text(words)
 
 
 async def test_a_lost_connection_is_opened_again_until_cancelled(page: Page) -> None:
@@ -243,13 +246,11 @@ async def test_a_lost_connection_is_opened_again_until_cancelled(page: Page) -> 
     await page.click("#open")
     await expect(page.locator("[data-kind=open]").nth(1)).to_be_visible()
     # Waits grow with each attempt: one comes that leaves time to press the button.
-    account = page.locator("#account")
-    await expect(account).to_have_text(
-        re.compile(r" in [1-9]\d?\.\d s"), timeout=60_000
-    )
+    status = page.locator("#status")
+    await expect(status).to_have_text(re.compile(r" in [1-9]\d?\.\d s"), timeout=60_000)
     await page.get_by_role("button", name="Cancel").click()
     await page.wait_for_selector(CLOSED)
-    await expect(account).to_have_text("Reconnecting was cancelled.")
+    await expect(status).to_have_text("Reconnecting was cancelled.")
 
 
 async def test_a_connection_that_was_closed_here_is_not_opened_again(

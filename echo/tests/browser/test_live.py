@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 OPEN = "main[data-state=open]"
 TRANSPORTS = ["websocket", "sse", "longpoll", "shortpoll"]
-# As in echo/static/echo/feed.js: a leading tab that says nothing for so long is silent.
+# As in echo/static/echo/feed/feed.js: a leading tab that says nothing for so long is silent.
 SILENCE_MS = 50_000
 # What has to be out of reach for a transport to be fallen back on.
 BLOCKED = {
@@ -112,7 +112,7 @@ async def test_an_event_appears_on_each_transport(
     page: Page, publish: Publish, topic: str, transport: str
 ) -> None:
     await visit(page, topic, transport)
-    await expect(page.locator("#via")).to_have_text(transport)
+    await expect(page.locator("#feed-transport")).to_have_text(transport)
     await publish(topic, "hello")
     await expect_events(page, "hello")
     await expect(page.locator("#cursor")).to_have_text(re.compile(r"^\w{8}-\d+$"))
@@ -127,7 +127,7 @@ async def test_what_cannot_be_opened_is_fallen_back_from(
     await page.add_init_script(NO_WEBSOCKET)
     await page.route(re.compile(BLOCKED[transport]), lambda route: route.abort())
     await visit(page, topic)
-    await expect(page.locator("#via")).to_have_text(transport)
+    await expect(page.locator("#feed-transport")).to_have_text(transport)
     await publish(topic, "fallen back")
     await expect_events(page, "fallen back")
 
@@ -215,14 +215,16 @@ async def test_two_tabs_share_a_connection_and_survive_the_first(
     for tab in (first, second):
         tab.on("websocket", lambda socket: sockets.append(socket.url))
         await visit(tab, topic)
-    await expect(second.locator("#via")).to_have_text("websocket, of another tab")
+    await expect(second.locator("#feed-transport")).to_have_text(
+        "websocket, of another tab"
+    )
     await publish(topic, "to both")
     for tab in (first, second):
         await expect_events(tab, "to both")
     assert len(sockets) == 1
     await first.close()
     await publish(topic, "to the other")
-    await expect(second.locator("#via")).to_have_text("websocket")
+    await expect(second.locator("#feed-transport")).to_have_text("websocket")
     await expect_events(second, "to both", "to the other")
     assert len(sockets) == 2
 
@@ -250,7 +252,7 @@ async def test_who_may_publish_does_so_from_the_page(
 async def test_a_visitor_is_told_how_to_publish(page: Page, topic: str) -> None:
     await visit(page, topic)
     await expect(page.locator("#publish")).to_have_count(0)
-    await expect(page.locator("#how-to-publish")).to_contain_text(
+    await expect(page.locator("#publish-commands")).to_contain_text(
         f"manage.py broadcast --topic {topic}"
     )
 
@@ -269,7 +271,7 @@ async def test_a_gap_that_cannot_be_filled_is_shown(
     )
     await page.goto(address)
     await expect(page.locator("#output [data-kind=error]")).to_contain_text(
-        "00000000-1 is from another life of the log"
+        "00000000-1 is from another epoch of the log"
     )
     await publish(topic, "goes on")
     await expect_events(page, "goes on")
@@ -285,7 +287,7 @@ async def test_topics_and_transport_are_chosen_on_the_page(
     await page.fill("#topics", f"{topic}.*")
     await page.select_option("#transport", "sse")
     await page.get_by_role("button", name="Subscribe").click()
-    await expect(page.locator("#via")).to_have_text("sse")
+    await expect(page.locator("#feed-transport")).to_have_text("sse")
     await page.wait_for_selector(OPEN)
     await publish(f"{topic}.below", "chosen")
     await expect_events(page, "chosen")
@@ -300,7 +302,7 @@ async def test_a_topic_that_may_not_be_read_is_refused_with_the_reason(
     await expect(hindered_page.locator("main")).to_have_attribute(
         "data-state", "refused"
     )
-    await expect(hindered_page.locator("#account")).to_contain_text(
+    await expect(hindered_page.locator("#status")).to_contain_text(
         "Refused: topic: staff.ops may not be read"
     )
 
@@ -309,7 +311,7 @@ async def test_an_unknown_transport_in_the_address_is_none_chosen(
     page: Page, topic: str
 ) -> None:
     await visit(page, topic, "pigeon")
-    await expect(page.locator("#via")).to_have_text("websocket")
+    await expect(page.locator("#feed-transport")).to_have_text("websocket")
     await expect(page.locator("#transport")).to_have_value("")
 
 
@@ -361,9 +363,9 @@ async def test_who_is_disconnected_stays_away_until_the_visitor_subscribes(
     await expect_events(page, "before")
     await end(site, topic, 4503, "mind the <b>gap</b>")
     await page.wait_for_selector(CLOSED)
-    await expect(page.locator("#account")).to_have_text(
-        "Disconnected by an operator: mind the <b>gap</b>. This page stays away: "
-        "“Subscribe” connects it again, from where it was."
+    await expect(page.locator("#status")).to_have_text(
+        "Disconnected by an operator: mind the <b>gap</b>. This page does not "
+        "reconnect by itself: “Subscribe” goes on from the cursor."
     )
     await expect(page.locator("#output [data-kind=close]")).to_contain_text(
         "BYE4503 mind the <b>gap</b>"
@@ -382,9 +384,9 @@ async def test_who_is_disconnected_comes_back_with_a_reload(
 ) -> None:
     await visit(page, topic)
     await end(site, topic, 4503, "disconnected by an operator")
-    await expect(page.locator("#account")).to_have_text(
-        "Disconnected by an operator. This page stays away: “Subscribe” connects it "
-        "again, from where it was."
+    await expect(page.locator("#status")).to_have_text(
+        "Disconnected by an operator. This page does not reconnect by itself: "
+        "“Subscribe” goes on from the cursor."
     )
     await publish(topic, "meanwhile")
     await page.reload()
@@ -417,7 +419,9 @@ async def two_tabs(context: BrowserContext, topic: str) -> tuple[Page, Page]:
     leader, follower = await context.new_page(), await context.new_page()
     await visit(leader, topic)
     await visit(follower, topic)
-    await expect(follower.locator("#via")).to_have_text("websocket, of another tab")
+    await expect(follower.locator("#feed-transport")).to_have_text(
+        "websocket, of another tab"
+    )
     return leader, follower
 
 
@@ -428,7 +432,7 @@ async def test_a_browser_that_is_disconnected_stays_away_with_all_its_tabs(
     await end(site, topic, 4503, "away")
     for tab in (leader, follower):
         await tab.wait_for_selector(CLOSED)
-        await expect(tab.locator("#account")).to_contain_text("operator: away.")
+        await expect(tab.locator("#status")).to_contain_text("operator: away.")
     asked = note_connections(follower)
     holder = "async () => (await navigator.locks.query()).held[0].clientId"
     held_by = await follower.evaluate(holder)
@@ -491,8 +495,10 @@ async def test_the_lead_is_taken_from_a_tab_that_has_fallen_silent(
     await expect_events(leader, "unheard")
     await expect_events(follower)
     await follower.clock.fast_forward(SILENCE_MS)
-    await expect(follower.locator("#via")).to_have_text("websocket")
-    await expect(leader.locator("#via")).to_have_text("websocket, of another tab")
+    await expect(follower.locator("#feed-transport")).to_have_text("websocket")
+    await expect(leader.locator("#feed-transport")).to_have_text(
+        "websocket, of another tab"
+    )
     await publish(topic, "after")
     for tab in (leader, follower):
         await expect_events(tab, "unheard", "after")
@@ -501,13 +507,13 @@ async def test_the_lead_is_taken_from_a_tab_that_has_fallen_silent(
 # --- back to what was left ------------------------------------------------------------
 
 
-async def test_a_feed_that_fell_back_climbs_and_nobody_notices(
+async def test_a_feed_that_fell_back_upgrades_and_nobody_notices(
     page: Page, publish: Publish, topic: str
 ) -> None:
     await page.clock.install()
     await page.add_init_script(f"window.RealSocket = WebSocket; {NO_WEBSOCKET}")
     await visit(page, topic)
-    await expect(page.locator("#via")).to_have_text("sse")
+    await expect(page.locator("#feed-transport")).to_have_text("sse")
     await page.evaluate("() => { window.WebSocket = RealSocket; }")
     states = await watch_states(page)
     texts = []
@@ -516,7 +522,7 @@ async def test_a_feed_that_fell_back_climbs_and_nobody_notices(
         await publish(topic, texts[-1])
         await expect_events(page, *texts)
         await page.clock.fast_forward(40_000)
-    await expect(page.locator("#via")).to_have_text("websocket")
+    await expect(page.locator("#feed-transport")).to_have_text("websocket")
     await publish(topic, "after")
     await expect_events(page, *texts, "after")
     assert await states.json_value() == []
@@ -578,13 +584,17 @@ async def test_a_kept_page_does_not_keep_the_lead(
     leader, follower = keeping_page, await keeping_page.context.new_page()
     await visit(leader, topic)
     await visit(follower, topic)
-    await expect(follower.locator("#via")).to_have_text("websocket, of another tab")
+    await expect(follower.locator("#feed-transport")).to_have_text(
+        "websocket, of another tab"
+    )
     await leader.goto("/hello")
-    await expect(follower.locator("#via")).to_have_text("websocket")
+    await expect(follower.locator("#feed-transport")).to_have_text("websocket")
     await publish(topic, "meanwhile")
     await expect_events(follower, "meanwhile")
     await leader.go_back(wait_until="commit")
-    await expect(leader.locator("#via")).to_have_text("websocket, of another tab")
+    await expect(leader.locator("#feed-transport")).to_have_text(
+        "websocket, of another tab"
+    )
     await publish(topic, "after")
     for tab in (leader, follower):
         await expect_events(tab, "meanwhile", "after")

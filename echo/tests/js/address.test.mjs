@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  fromPageQuery,
-  knobAtFault,
+  invalidKnob,
   knobQuery,
-  offeredProtocols,
   pageQuery,
+  parsePageQuery,
+  parseProtocols,
   protocolsProblem,
   socketAddress,
 } from "../../static/echo/console/address.js";
@@ -27,16 +27,16 @@ test("a page's address gives back the form that made it", () => {
     ["subprotocol", "*"],
   ]);
   const query = `?${pageQuery(knobs, "chat, v2")}`;
-  assert.deepEqual(fromPageQuery(query, NAMES), {
+  assert.deepEqual(parsePageQuery(query, NAMES), {
     knobs,
     protocols: "chat, v2",
-    leftOut: [],
+    ignored: [],
   });
 });
 
 test("names that are no knob or come twice are told, not lost", () => {
-  const read = fromPageQuery("?dealy=1&delay=1s&delay=2s", NAMES);
-  assert.deepEqual(read.leftOut, ["dealy", "delay"]);
+  const read = parsePageQuery("?dealy=1&delay=1s&delay=2s", NAMES);
+  assert.deepEqual(read.ignored, ["dealy", "delay"]);
   assert.equal(read.knobs.get("delay"), "1s");
 });
 
@@ -53,8 +53,8 @@ test("the socket is secure where the page is", () => {
 });
 
 test("subprotocols are typed with commas or spaces between", () => {
-  assert.deepEqual(offeredProtocols(" chat,v2.chat  x "), ["chat", "v2.chat", "x"]);
-  assert.deepEqual(offeredProtocols(" , "), []);
+  assert.deepEqual(parseProtocols(" chat,v2.chat  x "), ["chat", "v2.chat", "x"]);
+  assert.deepEqual(parseProtocols(" , "), []);
 });
 
 test("a subprotocol is a token, offered once", () => {
@@ -70,8 +70,8 @@ test("a subprotocol is a token, offered once", () => {
 });
 
 test("the server's reason names the knob at fault first", () => {
-  assert.equal(knobAtFault("jitter: expected a number", NAMES), "jitter");
-  assert.equal(knobAtFault("delay is given twice", NAMES), "delay");
-  assert.equal(knobAtFault("expected percent-encoded UTF-8", NAMES), null);
-  assert.equal(knobAtFault("", NAMES), null);
+  assert.equal(invalidKnob("jitter: expected a number", NAMES), "jitter");
+  assert.equal(invalidKnob("delay is given twice", NAMES), "delay");
+  assert.equal(invalidKnob("expected percent-encoded UTF-8", NAMES), null);
+  assert.equal(invalidKnob("", NAMES), null);
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cap, fullJitter } from "../../static/echo/backoff.js";
+import { cap, fullJitter } from "../../static/echo/feed/backoff.js";
 
 test("the longest wait doubles from half a second to twenty", () => {
   assert.deepEqual(

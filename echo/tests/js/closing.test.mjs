@@ -2,24 +2,24 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   closeProblem,
-  explanation,
+  explanationKey,
   isBrowserCloseCode,
 } from "../../static/echo/console/closing.js";
 
 test("each code of the protocol has words of its own", () => {
   for (const code of [1000, 1001, 1005, 1006, 1011, 1015]) {
-    assert.equal(explanation(code), `close_${code}`);
+    assert.equal(explanationKey(code), `close_${code}`);
   }
 });
 
 test("the other codes are explained by their range", () => {
-  assert.equal(explanation(1004), "close_reserved");
-  assert.equal(explanation(1016), "close_reserved");
-  assert.equal(explanation(2999), "close_reserved");
-  assert.equal(explanation(3000), "close_registered");
-  assert.equal(explanation(3999), "close_registered");
-  assert.equal(explanation(4000), "close_private");
-  assert.equal(explanation(4999), "close_private");
+  assert.equal(explanationKey(1004), "close_reserved");
+  assert.equal(explanationKey(1016), "close_reserved");
+  assert.equal(explanationKey(2999), "close_reserved");
+  assert.equal(explanationKey(3000), "close_registered");
+  assert.equal(explanationKey(3999), "close_registered");
+  assert.equal(explanationKey(4000), "close_private");
+  assert.equal(explanationKey(4999), "close_private");
 });
 
 test("a browser closes with 1000 and 3000-4999 only", () => {

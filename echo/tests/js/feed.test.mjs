@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
-import { advance, attempts, build, page, polls } from "./world.mjs";
+import { advance, attempts, install, page, polls } from "./fakebrowser.mjs";
 
-build();
-const { CLIMB_MS, Feed } = await import("../../static/echo/feed.js");
+install();
+const { UPGRADE_MS, Feed } = await import("../../static/echo/feed/feed.js");
 
 const HOUR = 3_600_000;
 const id = (number) => `k3Zp9w1q-${number}`;
@@ -16,24 +16,24 @@ const event = (number, previous = number - 1) => ({
 });
 const bye = (code, retry_ms) => ({ type: "bye", code, reason: "because", retry_ms });
 let feed;
-let heard;
+let received;
 
 beforeEach(() => {
   attempts();
-  heard = [];
+  received = [];
 });
 
 afterEach(() => feed.close());
 
 function open(options = {}) {
   feed = new Feed({ since: id(1), shared: false, ...options });
-  feed.addEventListener("event", ({ detail }) => heard.push(detail.data));
+  feed.addEventListener("event", ({ detail }) => received.push(detail.data));
   feed.open();
   const [line] = attempts();
   return line;
 }
 
-/** A feed that was refused its WebSocket, and reads an event stream. */
+/** Open a feed whose WebSocket fails, so that it falls back to an event stream. */
 function fallBack() {
   open().end();
   const [source] = attempts();
@@ -42,19 +42,19 @@ function fallBack() {
   return source;
 }
 
-/** Lets time pass on a connection that is heard of every second. */
+/** Advance the clock on a connection with a heartbeat every second. */
 function live(line, milliseconds) {
   for (let passed = 0; passed < milliseconds; passed += 1000) {
-    line.say({ type: "heartbeat", last_event_id: feed.cursor });
+    line.receive({ type: "heartbeat", last_event_id: feed.cursor });
     advance(1000);
   }
 }
 
 for (const transport of ["websocket", "sse"]) {
-  test(`a ${transport} that is ended with 4503 stays away, whatever wakes it`, () => {
+  test(`a ${transport} that is ended with 4503 does not reconnect, whatever the page does`, () => {
     const line = open({ transport });
     line.hello(id(1));
-    line.say(bye(4503, 86_400_000));
+    line.receive(bye(4503, 86_400_000));
     line.end(4503);
     advance(HOUR);
     dispatchEvent(new Event("online"));
@@ -65,11 +65,11 @@ for (const transport of ["websocket", "sse"]) {
     assert.deepEqual([state, code, reason], ["closed", 4503, "because"]);
   });
 
-  test(`a ${transport} that is asked to reconnect comes back when it was told to`, () => {
+  test(`a ${transport} that is asked to reconnect reconnects when it was told to`, () => {
     const line = open({ transport });
     line.hello(id(1));
-    line.say(event(2));
-    line.say(bye(4011, 12_345));
+    line.receive(event(2));
+    line.receive(bye(4011, 12_345));
     line.end(4011);
     const { state, milliseconds, code, reason } = feed.detail;
     assert.deepEqual([state, milliseconds], ["waiting", 12_345]);
@@ -82,22 +82,22 @@ for (const transport of ["websocket", "sse"]) {
   });
 }
 
-test("a long poll that is ended with 4503 asks no more", async () => {
+test("a long poll that is ended with 4503 is not polled again", async () => {
   open({ transport: "longpoll" });
-  const answer = { events: [event(2)], last_event_id: id(2), reset: null, more: true };
-  polls.pop().answer({ ...answer, bye: bye(4503, 86_400_000) });
+  const batch = { events: [event(2)], last_event_id: id(2), reset: null, more: true };
+  polls.pop().respond({ ...batch, bye: bye(4503, 86_400_000) });
   await new Promise(setImmediate);
   advance(HOUR);
   await new Promise(setImmediate);
   assert.deepEqual(polls, []);
-  assert.deepEqual(heard, [2]);
+  assert.deepEqual(received, [2]);
   assert.deepEqual([feed.state, feed.detail.code], ["closed", 4503]);
 });
 
-test("a long poll that is asked to reconnect asks again then, from its cursor", async () => {
+test("a long poll that is asked to reconnect is polled again then, from its cursor", async () => {
   open({ transport: "longpoll" });
-  const answer = { events: [event(2)], last_event_id: id(2), reset: null, more: false };
-  polls.pop().answer({ ...answer, bye: bye(4011, 2000) });
+  const batch = { events: [event(2)], last_event_id: id(2), reset: null, more: false };
+  polls.pop().respond({ ...batch, bye: bye(4011, 2000) });
   await new Promise(setImmediate);
   advance(1999);
   assert.deepEqual(polls, []);
@@ -105,7 +105,7 @@ test("a long poll that is asked to reconnect asks again then, from its cursor", 
   assert.equal(polls.pop().url.searchParams.get("since"), id(2));
 });
 
-test("a feed that the server has ended is opened again by whoever wants it", () => {
+test("a feed that the server has ended is opened again by open()", () => {
   const line = open();
   line.hello(id(1));
   line.end(4503, "because");
@@ -125,7 +125,7 @@ const WAKES = {
 };
 
 for (const [name, wake] of Object.entries(WAKES)) {
-  test(`${name} wakes a feed that waits, at once and once`, () => {
+  test(`${name} ends a wait at once, and once`, () => {
     const line = open({ transport: "websocket" });
     line.hello(id(1));
     line.end();
@@ -138,7 +138,7 @@ for (const [name, wake] of Object.entries(WAKES)) {
   });
 }
 
-test("a hidden page is not woken by being hidden", () => {
+test("hiding the page does not end a wait", () => {
   const line = open({ transport: "websocket" });
   line.hello(id(1));
   line.end();
@@ -151,7 +151,7 @@ test("a hidden page is not woken by being hidden", () => {
 test("a page that is left holds no connection, and goes on when it is shown again", () => {
   const line = open();
   line.hello(id(1));
-  line.say(event(2));
+  line.receive(event(2));
   dispatchEvent(new Event("pagehide"));
   assert.ok(line.isClosed);
   advance(HOUR);
@@ -160,28 +160,28 @@ test("a page that is left holds no connection, and goes on when it is shown agai
   const [again] = attempts();
   assert.equal(again.since, id(2));
   again.hello(id(2));
-  again.say(event(2));
-  again.say(event(3));
-  assert.deepEqual(heard, [2, 3]);
+  again.receive(event(2));
+  again.receive(event(3));
+  assert.deepEqual(received, [2, 3]);
   assert.equal(feed.lost, 0);
 });
 
 test("a feed that fell back tries the first transport beside the one that works", () => {
   const source = fallBack();
-  live(source, CLIMB_MS - 1000);
+  live(source, UPGRADE_MS - 1000);
   assert.deepEqual(attempts(), []);
-  source.say(event(2));
+  source.receive(event(2));
   advance(1000);
   const [socket] = attempts();
   assert.deepEqual([socket.kind, socket.since], ["websocket", id(2)]);
-  source.say(event(3));
+  source.receive(event(3));
   assert.ok(!source.isClosed);
   socket.hello(id(2));
   assert.ok(source.isClosed);
-  for (const number of [3, 4]) socket.say(event(number));
-  assert.deepEqual(heard, [2, 3, 4]);
+  for (const number of [3, 4]) socket.receive(event(number));
+  assert.deepEqual(received, [2, 3, 4]);
   assert.deepEqual([feed.transport, feed.state, feed.lost], ["websocket", "open", 0]);
-  live(socket, 2 * CLIMB_MS);
+  live(socket, 2 * UPGRADE_MS);
   assert.deepEqual(attempts(), []);
 });
 
@@ -196,22 +196,22 @@ for (const [what, fail] of Object.entries(FAILURES)) {
     const states = [];
     feed.addEventListener("state", ({ detail }) => states.push(detail.state));
     for (let round = 0; round < 3; round += 1) {
-      live(source, CLIMB_MS - 1000);
+      live(source, UPGRADE_MS - 1000);
       assert.deepEqual(attempts(), []);
       live(source, 1000);
       const [socket, ...more] = attempts();
       assert.deepEqual([socket.kind, more], ["websocket", []]);
       fail(socket);
     }
-    source.say(event(2));
-    assert.deepEqual(heard, [2]);
+    source.receive(event(2));
+    assert.deepEqual(received, [2]);
     assert.deepEqual([feed.transport, states], ["sse", []]);
   });
 }
 
 test("an attempt that does not answer is given up", () => {
   const source = fallBack();
-  live(source, CLIMB_MS);
+  live(source, UPGRADE_MS);
   const [socket] = attempts();
   live(source, 10_000);
   assert.ok(socket.isClosed);
@@ -219,7 +219,7 @@ test("an attempt that does not answer is given up", () => {
 
 test("a feed that ends while it tries the first transport leaves nothing open", () => {
   const source = fallBack();
-  live(source, CLIMB_MS);
+  live(source, UPGRADE_MS);
   const [socket] = attempts();
   feed.close();
   assert.ok(source.isClosed);
@@ -228,9 +228,9 @@ test("a feed that ends while it tries the first transport leaves nothing open", 
 
 test("a feed that fell back tries the first transport when it comes back late", () => {
   const source = fallBack();
-  source.say(bye(4011, CLIMB_MS));
+  source.receive(bye(4011, UPGRADE_MS));
   source.end();
-  advance(CLIMB_MS);
+  advance(UPGRADE_MS);
   const [again] = attempts();
   assert.equal(again.kind, "sse");
   again.hello(id(1));
@@ -242,6 +242,6 @@ test("a feed that fell back tries the first transport when it comes back late", 
 test("a transport that was named is not left for another", () => {
   const source = open({ transport: "sse" });
   source.hello(id(1));
-  live(source, 3 * CLIMB_MS);
+  live(source, 3 * UPGRADE_MS);
   assert.deepEqual(attempts(), []);
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hexdump } from "../../static/echo/console/hexdump.js";
+import { hexdump } from "../../static/echo/log/hexdump.js";
 
 const sample = Uint8Array.from({ length: 300 }, (_, at) => (at * 7) % 256);
 

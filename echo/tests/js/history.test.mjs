@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  History,
   MAX_CHARACTERS,
   MAX_ENTRIES,
+  MessageHistory,
 } from "../../static/echo/console/history.js";
 
 const entry = (text, format = "text") => ({ format, text });
 
 function walked(...texts) {
-  const history = new History();
+  const history = new MessageHistory();
   for (const text of texts) history.push(entry(text));
   return history;
 }
@@ -43,7 +43,7 @@ test("sending stands after the latest again", () => {
 });
 
 test("entries are bounded in number and length", () => {
-  const history = new History();
+  const history = new MessageHistory();
   for (let count = 0; count <= MAX_ENTRIES; count++) history.push(entry(`${count}`));
   assert.equal(history.entries.length, MAX_ENTRIES);
   assert.deepEqual(history.entries[0], entry("1"));

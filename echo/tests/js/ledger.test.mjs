@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { isCovered, Ledger } from "../../static/echo/ledger.js";
+import { isCovered, Ledger } from "../../static/echo/feed/ledger.js";
 
 const id = (number) => `k3Zp9w1q-${number}`;
 const event = (number, previous, topic = "news") => ({

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { isSelected, refusal } from "../../static/echo/console/refusal.js";
+import { explainRefusal, isSelected } from "../../static/echo/console/refusal.js";
 
 const valid = (settings) => ({
   status: 426,
@@ -11,7 +11,7 @@ const valid = (settings) => ({
 
 test("a query that is refused is explained with the server's words", () => {
   assert.deepEqual(
-    refusal({ status: 400, body: { detail: "jitter: expected …" } }, []),
+    explainRefusal({ status: 400, body: { detail: "jitter: expected …" } }, []),
     {
       key: "refused_query",
       values: { status: 400, detail: "jitter: expected …" },
@@ -20,28 +20,34 @@ test("a query that is refused is explained with the server's words", () => {
 });
 
 test("a status that was asked for is told as such", () => {
-  assert.deepEqual(refusal(valid({ reject: 418 }), []), {
+  assert.deepEqual(explainRefusal(valid({ reject: 418 }), []), {
     key: "refused_reject",
     values: { status: 418 },
   });
 });
 
 test("a refusal by chance names the chance and the status", () => {
-  assert.deepEqual(refusal(valid({ failure_rate: 0.5 }), []), {
+  assert.deepEqual(explainRefusal(valid({ failure_rate: 0.5 }), []), {
     key: "refused_chance",
     values: { status: 503, rate: 0.5 },
   });
-  assert.equal(refusal(valid({ failure_rate: 1, reject: 500 }), []).values.status, 500);
+  assert.equal(
+    explainRefusal(valid({ failure_rate: 1, reject: 500 }), []).values.status,
+    500,
+  );
 });
 
 test("subprotocols of which none is selected are the reason", () => {
   const offered = ["chat", "v2"];
-  assert.equal(refusal(valid({}), offered).key, "refused_subprotocol");
+  assert.equal(explainRefusal(valid({}), offered).key, "refused_subprotocol");
   assert.equal(
-    refusal(valid({ subprotocol: "v3" }), offered).key,
+    explainRefusal(valid({ subprotocol: "v3" }), offered).key,
     "refused_subprotocol",
   );
-  assert.equal(refusal(valid({ subprotocol: "v2" }), offered).key, "refused_unknown");
+  assert.equal(
+    explainRefusal(valid({ subprotocol: "v2" }), offered).key,
+    "refused_unknown",
+  );
 });
 
 test("an asterisk selects any offer, a name only itself", () => {
@@ -51,8 +57,8 @@ test("an asterisk selects any offer, a name only itself", () => {
 });
 
 test("nobody there, and somebody else there, are told apart", () => {
-  assert.equal(refusal(null, []).key, "refused_unreachable");
-  assert.deepEqual(refusal({ status: 502, body: {} }, []), {
+  assert.equal(explainRefusal(null, []).key, "refused_unreachable");
+  assert.deepEqual(explainRefusal({ status: 502, body: {} }, []), {
     key: "refused_status",
     values: { status: 502 },
   });

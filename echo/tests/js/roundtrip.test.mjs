@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MAX_OUTSTANDING, RoundTrips } from "../../static/echo/console/roundtrip.js";
+import {
+  isSame,
+  MAX_OUTSTANDING,
+  RoundTrips,
+} from "../../static/echo/console/roundtrip.js";
 
 test("an answer is measured from the oldest message still out", () => {
   const trips = new RoundTrips();
@@ -47,4 +51,13 @@ test("the median is of what was measured", () => {
     trips.received("a", elapsed);
   }
   assert.equal(trips.median, 2);
+});
+
+test("messages are the same when type and content are", () => {
+  const bytes = (...values) => Uint8Array.from(values);
+  assert.ok(isSame("a", "a"));
+  assert.ok(isSame(bytes(1, 2), bytes(1, 2)));
+  assert.ok(!isSame(bytes(1, 2), bytes(1, 3)));
+  assert.ok(!isSame(bytes(1), bytes(1, 1)));
+  assert.ok(!isSame("", bytes()));
 });

@@ -1,38 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  asNdjson,
-  asText,
-  CUT_CHARACTERS,
-  cut,
+  byteLength,
+  eventRow,
   label,
-  matches,
+  messageRow,
   RowStore,
-} from "../../static/echo/console/rows.js";
-
-const TIME = Date.UTC(2026, 10, 20, 11, 3, 32, 345);
-const sent = (message) => ({
-  direction: "sent",
-  kind: typeof message === "string" ? "text" : "binary",
-  time: TIME,
-  message,
-  length: message.length,
-  roundTrip: null,
-});
-const received = (message, roundTrip = null) => ({
-  ...sent(message),
-  direction: "received",
-  roundTrip,
-});
-const event = (kind, details) => ({
-  direction: "event",
-  kind,
-  time: TIME,
-  message: "",
-  length: 0,
-  ...details,
-});
-const closed = event("close", { code: 4321, reason: "bye", clean: true });
+  SHORT_CHARACTERS,
+  shortText,
+} from "../../static/echo/log/rows.js";
+import { closed, event, received, sent } from "./rowfixtures.mjs";
 
 test("lines begin as gorilla's do", () => {
   assert.equal(label(sent("x")), "SEND: ");
@@ -91,73 +68,31 @@ test("a cleared store goes on numbering", () => {
 });
 
 test("long text is cut in view, by characters and by lines", () => {
-  const long = "x".repeat(CUT_CHARACTERS + 1);
-  assert.equal(cut(sent(long)), `${"x".repeat(CUT_CHARACTERS)}…`);
-  assert.equal(cut(sent("x".repeat(CUT_CHARACTERS))), "x".repeat(CUT_CHARACTERS));
-  assert.equal(cut(sent("1\n2\n3\n4\n5\n6\n7")), "1\n2\n3\n4\n5\n6…");
+  const long = "x".repeat(SHORT_CHARACTERS + 1);
+  assert.equal(shortText(sent(long)), `${"x".repeat(SHORT_CHARACTERS)}…`);
+  assert.equal(
+    shortText(sent("x".repeat(SHORT_CHARACTERS))),
+    "x".repeat(SHORT_CHARACTERS),
+  );
+  assert.equal(shortText(sent("1\n2\n3\n4\n5\n6\n7")), "1\n2\n3\n4\n5\n6…");
 });
 
 test("binary messages are shown as a dump, cut after four lines", () => {
-  assert.match(cut(sent(Uint8Array.of(72, 105))), /^00000000 {2}48 69 .*\|Hi\|$/);
-  const lines = cut(sent(new Uint8Array(65))).split("\n");
+  assert.match(shortText(sent(Uint8Array.of(72, 105))), /^00000000 {2}48 69 .*\|Hi\|$/);
+  const lines = shortText(sent(new Uint8Array(65))).split("\n");
   assert.equal(lines.length, 5);
   assert.equal(lines.at(-1), "…");
 });
 
-test("rows are filtered by direction and by text, in any case of letters", () => {
-  assert.ok(matches(sent("Hello"), "all", ""));
-  assert.ok(matches(sent("Hello"), "sent", "hELL"));
-  assert.ok(!matches(sent("Hello"), "received", ""));
-  assert.ok(!matches(sent("Hello"), "all", "bye"));
-  assert.ok(matches(closed, "event", "4321"));
-  assert.ok(matches(received(Uint8Array.of(0xca, 0xfe)), "all", "ca fe"));
+test("a message's row has its type and its length in bytes of UTF-8", () => {
+  const text = messageRow("sent", "小王子", { roundTrip: null });
+  assert.deepEqual([text.kind, text.length, text.roundTrip], ["text", 9, null]);
+  const binary = messageRow("received", Uint8Array.of(1, 2), { roundTrip: 1 });
+  assert.deepEqual([binary.kind, binary.length], ["binary", 2]);
+  assert.equal(byteLength("小王子"), 9);
 });
 
-test("search finds what is beyond the cut", () => {
-  assert.ok(matches(sent(`${"x".repeat(5000)}needle`), "all", "needle"));
-});
-
-test("a copied log has the times, gorilla's lines, and messages in full", () => {
-  const long = "x".repeat(CUT_CHARACTERS * 2);
-  assert.equal(
-    asText([event("open"), sent(long), closed]),
-    "2026-11-20T11:03:32.345Z  OPEN\n" +
-      `2026-11-20T11:03:32.345Z  SEND: ${long}\n` +
-      "2026-11-20T11:03:32.345Z  CLOSE 4321 clean bye\n",
-  );
-});
-
-test("an export is one JSON object a line, with messages in full", () => {
-  const rows = [
-    event("open", { subprotocol: "chat" }),
-    sent("a\nb"),
-    received(Uint8Array.of(0, 255), 1.5),
-    event("error", { message: "400" }),
-    closed,
-  ];
-  const time = "2026-11-20T11:03:32.345Z";
-  const direction = "event";
-  const lines = asNdjson(rows).split("\n");
-  assert.equal(lines.pop(), "");
-  assert.deepEqual(lines.map(JSON.parse), [
-    { time, direction, type: "open", subprotocol: "chat" },
-    {
-      time,
-      direction: "sent",
-      type: "text",
-      bytes: 3,
-      round_trip_ms: null,
-      text: "a\nb",
-    },
-    {
-      time,
-      direction: "received",
-      type: "binary",
-      bytes: 2,
-      round_trip_ms: 1.5,
-      base64: "AP8=",
-    },
-    { time, direction, type: "error", detail: "400" },
-    { time, direction, type: "close", code: 4321, reason: "bye", clean: true },
-  ]);
+test("an event's row has the time of its details, or else now", () => {
+  assert.equal(eventRow("close", { time: 5 }).time, 5);
+  assert.ok(Math.abs(eventRow("open", {}).time - Date.now()) < 1000);
 });

@@ -19,7 +19,7 @@ test("what is selected stays so while others come and go", () => {
 
 test("who has left the list is not counted, and is told of", () => {
   const selection = listing("a", "b");
-  selection.choosePage(true);
+  selection.chooseListed(true);
   selection.list(["b"]);
   assert.deepEqual([selection.count, selection.gone], [1, 1]);
 });
@@ -45,19 +45,19 @@ test("the next choice forgets who has left", () => {
 
 test("a newcomer makes a wholly selected page one that is not", () => {
   const selection = listing("a");
-  selection.choosePage(true);
-  assert.ok(selection.isWholePage);
+  selection.chooseListed(true);
+  assert.ok(selection.isEveryListed);
   selection.list(["a", "b"]);
-  assert.ok(!selection.isWholePage);
+  assert.ok(!selection.isEveryListed);
 });
 
 test("a page with nobody on it is not wholly selected", () => {
-  assert.ok(!listing().isWholePage);
+  assert.ok(!listing().isEveryListed);
 });
 
 test("all that match has newcomers too, and nobody who is gone", () => {
   const selection = listing("a");
-  selection.choosePage(true);
+  selection.chooseListed(true);
   selection.chooseAll();
   selection.list(["b"]);
   assert.ok(selection.has("b"));

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fill } from "../../static/echo/texts.js";
+import { fill } from "../../static/echo/site/texts.js";
 
 test("values go where their names stand, as often as they stand there", () => {
   assert.equal(fill("{a} of {b}, {a}", { a: 1, b: "two" }), "1 of two, 1");

@@ -30,8 +30,9 @@ SHOWN_CODES = {
 }
 
 
-# A directory of modules for each page; what lies above belongs to both.
+# The directory of each page's modules, beside those that pages share.
 PAGES = {"console": "/", "live": "/live/"}
+SHARED = ("log", "feed", "site")
 
 
 @pytest.fixture
@@ -55,8 +56,9 @@ def beyond(value: str, step: int) -> str:
     return f"{int(number[0]) + step}{value[number.end() :]}"
 
 
-def javascript(directory: str = "") -> str:
-    paths = (MODULES / directory).rglob("*.js")
+def javascript(*directories: str) -> str:
+    """The text of all modules in the directories, or in all of them."""
+    paths = [p for each in directories or [""] for p in (MODULES / each).rglob("*.js")]
     return "\n".join(path.read_text() for path in paths)
 
 
@@ -99,7 +101,7 @@ def test_the_page_has_every_text_that_a_module_asks_for(
 ) -> None:
     html = client.get(PAGES[directory]).content.decode()
     keys = set(re.findall(r'data-text="(\w+)"', html))
-    asked = set(TEXT_KEY.findall(javascript(directory)))
+    asked = set(TEXT_KEY.findall(javascript(directory, *SHARED)))
     assert len(asked) > 10
     missing = {ask for ask in asked if not any(key.startswith(ask) for key in keys)}
     assert missing == set()

@@ -1,15 +1,16 @@
 /** Draws the live graph: one uPlot for each chart, with one time axis and one cursor. */
 
+import { oncePerFrame } from "../site/schedule.js";
 import uPlot from "../vendor/uplot/uPlot.esm.js";
-import { FIGURES, figureFormat, GAP_SECONDS, History, timeRange } from "./graph.js";
+import { FIGURES, figureFormat, GAP_SECONDS, Timeline, timeRange } from "./graph.js";
 
 const Y_AXIS_PIXELS = 52;
 const X_AXIS_PIXELS = 24;
-// The same on every chart, so that a moment stands at the same place on all of them.
+// The same on every chart, so that a moment has the same place on all of them.
 const PADDING = [10, 8, 6, 0];
 const MINUTES = [60, 120, 300, 600];
 const FONT = "11px system-ui, sans-serif";
-// The second line of a chart is told from the first without colour.
+// Distinguishes the second line of a chart from the first without colour.
 const DASH = [4, 3];
 
 const language = document.documentElement.lang;
@@ -17,15 +18,16 @@ const format = figureFormat(language);
 const short = new Intl.NumberFormat(language, { notation: "compact" });
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** A colour of the admin's, as its theme has it at this moment. */
+/** Return a function to a colour of the admin's current theme. */
 function colour(name) {
   return () => getComputedStyle(document.documentElement).getPropertyValue(name);
 }
 
 export class Graph {
-  /** `now` is the server's time in seconds, `timeZone` the one the admin tells time in. */
+  /** `now` is the server's time in seconds, `timeZone` that of the admin. */
   constructor(element, { now, timeZone }) {
-    this.history = new History();
+    this.timeline = new Timeline();
+    this.scheduleDraw = oncePerFrame(() => this.draw());
     this.element = element;
     this.now = now;
     this.clock = new Intl.DateTimeFormat(language, {
@@ -44,45 +46,44 @@ export class Graph {
     this.watchTheme();
   }
 
-  /** Takes an event of the feed; draws with the next frame, once for however many. */
+  /** Add an event of the feed; draw all new ones in the next frame. */
   take({ sent_at: sentAt, data }) {
-    this.history.take(Math.floor(Date.parse(sentAt) / 1000), data);
-    this.drawn ??= requestAnimationFrame(() => {
-      this.drawn = null;
-      this.draw();
-    });
+    this.timeline.take(Math.floor(Date.parse(sentAt) / 1000), data);
+    this.scheduleDraw();
   }
 
   draw() {
-    if (!this.history.latest) return;
-    const columns = this.history.columns();
-    for (const { chart, places } of this.charts)
-      chart.setData([columns[0], ...places.map((place) => columns[place + 1])]);
-    const { second, figures } = this.history.latest;
-    this.showNow(second > this.now - GAP_SECONDS ? figures : []); // what is replayed is old
+    if (!this.timeline.latest) return;
+    const columns = this.timeline.columns();
+    for (const { chart, columnIndexes } of this.charts)
+      chart.setData([columns[0], ...columnIndexes.map((index) => columns[index + 1])]);
+    const { second, figures } = this.timeline.latest;
+    this.showNow(second > this.now - GAP_SECONDS ? figures : []); // a replay's are old
   }
 
-  /** Writes the current figures; without any, says that none are known. */
+  /** Show the current figures; without any, show that they are unknown. */
   showNow(figures = []) {
-    FIGURES.forEach((name, place) => {
-      const value = format(figures[place] ?? null);
+    FIGURES.forEach((name, index) => {
+      const value = format(figures[index] ?? null);
       this.element.querySelector(`[data-now=${name}]`).textContent = value;
     });
   }
 
-  /** Writes what the lines have where the cursor is, on every chart. */
-  showThen({ cursor: { idxs }, data }, places, element) {
+  /** Show the figures at the cursor. */
+  showThen({ cursor: { idxs }, data }, columnIndexes, element) {
     const idx = idxs[1];
     const second = data[0][idx];
     if (second === undefined) element.textContent = "";
     else {
-      const values = places.map((_, i) => format(data[i + 1][idx] ?? null));
+      const values = columnIndexes.map((_, i) => format(data[i + 1][idx] ?? null));
       element.textContent = `${this.clock.format(second * 1000)} · ${values.join(" · ")}`;
     }
   }
 
   chart(plot, isLast) {
-    const places = plot.dataset.figures.split(" ").map((name) => FIGURES.indexOf(name));
+    const columnIndexes = plot.dataset.figures
+      .split(" ")
+      .map((name) => FIGURES.indexOf(name));
     const then = plot.closest(".chart").querySelector(".then");
     const options = {
       width: plot.clientWidth,
@@ -101,29 +102,29 @@ export class Graph {
         y: { range: (_chart, _lowest, highest) => [0, Math.max(1, highest * 1.1)] },
       },
       axes: [this.timeAxis(isLast), valueAxis()],
-      series: [{}, ...places.map((_, i) => line(i))],
-      hooks: { setCursor: [(chart) => this.showThen(chart, places, then)] },
+      series: [{}, ...columnIndexes.map((_, i) => line(i))],
+      hooks: { setCursor: [(chart) => this.showThen(chart, columnIndexes, then)] },
     };
     return {
       plot,
-      places,
-      chart: new uPlot(options, [[], ...places.map(() => [])], plot),
+      columnIndexes,
+      chart: new uPlot(options, [[], ...columnIndexes.map(() => [])], plot),
     };
   }
 
   range() {
-    const latest = Math.max(this.history.latest?.second ?? 0, this.now);
+    const latest = Math.max(this.timeline.latest?.second ?? 0, this.now);
     return timeRange(latest, reducedMotion.matches);
   }
 
-  /** The minutes, which only the last chart names. */
-  timeAxis(isNamed) {
+  /** Return the axis of minutes, which only the last chart labels. */
+  timeAxis(isLabelled) {
     return {
       ...axis(),
-      size: isNamed ? X_AXIS_PIXELS : 0,
+      size: isLabelled ? X_AXIS_PIXELS : 0,
       incrs: MINUTES,
       values: (_chart, seconds) =>
-        seconds.map((second) => (isNamed ? this.minute.format(second * 1000) : "")),
+        seconds.map((second) => (isLabelled ? this.minute.format(second * 1000) : "")),
     };
   }
 
@@ -146,7 +147,7 @@ export class Graph {
   }
 }
 
-/** The place that the cursor shows: none where the nearest is far, in a gap. */
+/** Return the index that the cursor shows; null in a gap. */
 function near({ data }, _line, idx, second) {
   return Math.abs(data[0][idx] - second) <= GAP_SECONDS ? idx : null;
 }
@@ -170,18 +171,18 @@ function valueAxis() {
   };
 }
 
-function line(place) {
+function line(index) {
   return {
-    stroke: colour(place ? "--body-quiet-color" : "--link-fg"),
+    stroke: colour(index ? "--body-quiet-color" : "--link-fg"),
     width: 1.5,
-    dash: place ? DASH : undefined,
+    dash: index ? DASH : undefined,
     points: { size: 3, show: false, filter: isolated },
   };
 }
 
-/** The places whose neighbours are empty: without a point they would not be seen. */
-function isolated({ data }, place) {
-  const values = data[place];
+/** Return the indexes between two gaps, which no line would show. */
+function isolated({ data }, index) {
+  const values = data[index];
   const isEmpty = (i) => (values[i] ?? null) === null;
   return values
     .map((_, i) => i)

@@ -1,7 +1,8 @@
-/** Live connections: refreshes the list by itself, and keeps what is selected. */
+/** Live connections: refreshes the list, and keeps the selection. */
 
-import { readTexts } from "../texts.js";
-import { exchange, keepFresh } from "./refresh.js";
+import { readTexts } from "../site/texts.js";
+import { morph } from "./morph.js";
+import { keepFresh } from "./refresh.js";
 import { Selection } from "./selection.js";
 
 const $ = (selector) => document.querySelector(selector);
@@ -16,6 +17,7 @@ const clock = new Intl.DateTimeFormat(language, {
 });
 const selection = new Selection();
 let refreshedAt = new Date();
+// The URL of the list from the first selected row on; empty while none is selected.
 let anchor = "";
 let isPaused = false;
 
@@ -24,100 +26,100 @@ let isPaused = false;
 const boxes = () => [...results.querySelectorAll(".action-select")];
 
 function showSelection() {
-  if (!$("#counter")) return; // who may do nothing selects nothing
+  if (!$("#counter")) return; // without permission for an action nothing is selected
   for (const box of boxes()) box.checked = selection.has(box.value);
   const toggle = $("#action-toggle");
-  if (toggle) toggle.checked = selection.isWholePage;
-  const total = Number(results.dataset.total);
-  const isMore = total > selection.listed.length;
+  if (toggle) toggle.checked = selection.isEveryListed;
+  $("#select-across").value = selection.isAll ? "1" : "0";
+  $("#clear").hidden = !selection.isAll;
+  showCounts(Number(results.dataset.total));
+}
+
+/** `matching` is the number of all matching rows, also on other pages of the list. */
+function showCounts(matching) {
+  const total = number.format(matching);
   const count = number.format(selection.count);
   const shown = number.format(selection.listed.length);
-  $("#select-across").value = selection.isAll ? "1" : "0";
-  const isSome = !selection.isAll && selection.listed.length > 0;
-  show("#counter", text("selected", { count, shown }), isSome);
-  show(
-    "#all-selected",
-    text("all_selected", { total: number.format(total) }),
-    selection.isAll,
-  );
-  show(
-    "#question a",
-    text("select_all", { total: number.format(total) }),
-    selection.isWholePage && isMore && !selection.isAll,
-  );
-  $("#clear").hidden = !selection.isAll;
   const gone = number.format(selection.gone);
+  const hasRows = selection.listed.length > 0;
+  const canSelectAll = selection.isEveryListed && matching > selection.listed.length;
+  show("#counter", text("selected", { count, shown }), hasRows && !selection.isAll);
+  show("#all-selected", text("all_selected", { total }), selection.isAll);
+  show("#question a", text("select_all", { total }), canSelectAll && !selection.isAll);
   show("#gone", text("gone", { count: gone }), selection.gone > 0);
 }
 
-/** The element's text, while it is to be seen. */
-function show(selector, words, isShown) {
+/** Show the text in an element, or hide the element. */
+function show(selector, content, isShown) {
   const element = $(selector);
-  if (element.textContent !== words) element.textContent = words;
+  if (element.textContent !== content) element.textContent = content;
   element.hidden = !isShown;
 }
 
-function choose({ target }) {
-  if (target.id === "action-toggle") selection.choosePage(target.checked);
+function handleChange({ target }) {
+  if (target.id === "action-toggle") selection.chooseListed(target.checked);
   else if (target.matches(".action-select"))
     selection.choose(target.value, target.checked);
   else return;
-  hold();
+  updateAnchor();
   showSelection();
 }
 
-/** While something is selected, newer connections do not push its rows off the page. */
-function hold() {
+/** Keep newer connections from pushing selected rows off the page of the list. */
+function updateAnchor() {
   if (!selection.isHeld) anchor = "";
   else anchor ||= results.dataset.anchor;
 }
 
-function chooseBy(selector, change) {
+function selectOnClick(selector, select) {
   $(selector)?.addEventListener("click", (event) => {
     event.preventDefault();
-    change();
-    hold();
+    select();
+    updateAnchor();
     showSelection();
   });
 }
 
-// --- the refreshing -------------------------------------------------------------------
+// --- refreshing -----------------------------------------------------------------------
 
 function take(fragment) {
-  for (const fresh of [...fragment.children]) exchange($(`#${fresh.id}`), fresh);
+  for (const fresh of [...fragment.children]) morph($(`#${fresh.id}`), fresh);
   selection.list(boxes().map((box) => box.value));
-  hold();
+  updateAnchor();
   showSelection();
 }
 
-function tell(state, values) {
+function report(state, values) {
   if (state === "fresh") refreshedAt = new Date();
   const time = clock.format(refreshedAt);
-  const isFresh = state === "fresh" || state === "paused";
+  const isFine = state === "fresh" || state === "paused";
   $("#refresh").dataset.state = state;
   show("#refreshed", text(state === "paused" ? "paused" : "refreshed", { time }), true);
-  show("#trouble", isFresh ? "" : text(state, { ...values, time }), !isFresh);
+  show("#trouble", isFine ? "" : text(state, { ...values, time }), !isFine);
 }
 
-function pause() {
+function togglePause() {
   isPaused = !isPaused;
   $("#pause").setAttribute("aria-pressed", isPaused);
   $("#pause").textContent = text(isPaused ? "resume" : "pause");
-  if (isPaused) tell("paused");
+  if (isPaused) report("paused");
   else refresh();
 }
 
 const refresh = keepFresh({
   address: () => anchor || location.href,
   take,
-  tell,
+  report,
   isPaused: () => isPaused,
 });
-results.addEventListener("change", choose);
-chooseBy("#question a", () => selection.chooseAll());
-chooseBy("#clear a", () => selection.clear());
-$("#pause").addEventListener("click", pause);
+results.addEventListener("change", handleChange);
+selectOnClick("#question a", () => selection.chooseAll());
+selectOnClick("#clear a", () => selection.clear());
+$("#pause").addEventListener("click", togglePause);
 $("#refresh").hidden = false;
 selection.list(boxes().map((box) => box.value));
+// Rows may have been selected before this module was loaded.
+for (const box of boxes()) if (box.checked) selection.choose(box.value, true);
+updateAnchor();
 showSelection();
-tell("fresh");
+report("fresh");

@@ -1,39 +1,39 @@
 /**
- * The figures of the live graph: ten minutes of what the nodes tell of each second.
- * Knows no network and no DOM.
+ * The figures of the live graph: ten minutes of the nodes' reports, one a second. Uses no
+ * network and no DOM.
  */
 
 export const WINDOW_SECONDS = 600;
-// Missing seconds up to this are late timers; beyond it nobody watched.
+// Missing seconds up to this are late timers; more are a time without reports.
 export const GAP_SECONDS = 3;
-// With reduced motion the time axis goes on in steps instead of sliding.
-export const STEP_SECONDS = 60;
+// With reduced motion the time axis advances in steps instead of sliding.
+const STEP_SECONDS = 60;
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
-// Every node sees the same events; and of the delays it is the slowest node's that hurts.
+// Every node sees the same events; the delays are those of the slowest node.
 const highest = (values) => Math.max(...values);
 
-/** How one second's figures of several publishers become one, in the columns' order. */
-const MERGED = {
+/** How the reports of several nodes are merged, in the columns' order. */
+const MERGES = {
   events_per_second: highest,
   deliveries_per_second: sum,
   connections: sum,
   delay_p50_ms: highest,
   delay_p99_ms: highest,
 };
-export const FIGURES = Object.keys(MERGED);
+export const FIGURES = Object.keys(MERGES);
 const NOTHING = FIGURES.map(() => null);
 
-/** One second's figures; null for what nobody told. */
-function merged(reports) {
+/** Return one second's figures; null for those without a report. */
+function merge(reports) {
   return FIGURES.map((name) => {
     const values = reports.map(({ data }) => data[name]).filter(Number.isFinite);
-    return values.length ? MERGED[name](values) : null;
+    return values.length ? MERGES[name](values) : null;
   });
 }
 
-/** The last ten minutes: one point for each second in which somebody told something. */
-export class History {
+/** The last ten minutes: one point for each second with a report. */
+export class Timeline {
   constructor() {
     this.points = [];
   }
@@ -43,18 +43,18 @@ export class History {
   }
 
   /**
-   * Takes what some nodes tell of a second. Without a channel layer each node tells of
-   * itself alone: they are added up, and one that is late is taken as a second ago.
+   * Add a report on some nodes. Without a channel layer each node reports only itself:
+   * the reports are merged, and the one of the second before stands in for a late one.
    */
   take(second, data) {
     if (!Number.isFinite(second) || !Array.isArray(data?.nodes)) return;
     const point = this.point(second);
     const isOther = ({ data: { nodes } }) => !nodes.some((n) => data.nodes.includes(n));
     point.reports = [...point.reports.filter(isOther), { second: point.second, data }];
-    point.figures = merged(point.reports);
+    point.figures = merge(point.reports);
   }
 
-  /** The point of a second; the clocks of several nodes never take the axis back. */
+  /** Return the point of a second; a node's slow clock does not move the axis back. */
   point(second) {
     const last = this.latest;
     if (last && second <= last.second) return last;
@@ -67,7 +67,7 @@ export class History {
     return point;
   }
 
-  /** The seconds, then a column for each figure; a null in all of them is a gap. */
+  /** Return the seconds, then a column for each figure; a null in all is a gap. */
   columns() {
     const columns = [[], ...FIGURES.map(() => [])];
     const add = (second, figures) =>
@@ -84,13 +84,13 @@ export class History {
   }
 }
 
-/** The ends of the time axis. */
+/** Return the ends of the time axis, in seconds. */
 export function timeRange(latest, isStepping) {
   const end = isStepping ? Math.ceil(latest / STEP_SECONDS) * STEP_SECONDS : latest;
   return [end - WINDOW_SECONDS, end];
 }
 
-/** A function that writes a figure with about three digits, and "–" for none. */
+/** Return a function that formats a figure with about three digits, null as "–". */
 export function figureFormat(language) {
   const formats = [0, 1, 2].map(
     (digits) => new Intl.NumberFormat(language, { maximumFractionDigits: digits }),

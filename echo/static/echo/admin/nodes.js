@@ -1,14 +1,15 @@
-/** The nodes page: feeds the graph from the feed, and keeps the table as the nodes tell. */
+/** The nodes page: draws the graph from the feed, and refreshes the table. */
 
-import { Feed } from "../feed.js";
-import { showState } from "../state.js";
-import { readTexts } from "../texts.js";
+import { Feed } from "../feed/feed.js";
+import { showState } from "../site/state.js";
+import { readTexts } from "../site/texts.js";
 import { Graph } from "./charts.js";
 import { WINDOW_SECONDS } from "./graph.js";
-import { exchange, keepFresh } from "./refresh.js";
+import { morph } from "./morph.js";
+import { keepFresh } from "./refresh.js";
 
-// Figures come once a second; after a silence like this there are no current ones.
-const PATIENCE_MS = 5000;
+// Figures come once a second; after this time without any the last ones are not current.
+const SILENCE_MS = 5000;
 
 const $ = (selector) => document.querySelector(selector);
 const text = readTexts($("#texts"));
@@ -23,39 +24,40 @@ const clock = new Intl.DateTimeFormat(document.documentElement.lang, {
 
 const graph = new Graph($("#graph"), { now: start.now, timeZone: start.time_zone });
 const feed = new Feed({ topics: [start.topic], since: start.since });
-let heardAt = performance.now();
-let leaving;
-let isLeft = true;
+let receivedAt = performance.now();
+let hiddenTimer;
+// True if the page has closed the feed, rather than the server.
+let isClosedByPage = true;
 
 feed.addEventListener("event", ({ detail }) => {
-  heardAt = performance.now();
+  receivedAt = performance.now();
   graph.take(detail);
 });
 feed.addEventListener("state", ({ detail }) => {
-  const { state, milliseconds = 0, code, detail: reason } = detail;
+  const { state, milliseconds = 0 } = detail;
   showState(state, text(`state_${state}`));
   const seconds = (milliseconds / 1000).toFixed(1);
-  const told =
-    state === "open" ? "" : text(`live_${state}`, { seconds, code, detail: reason });
-  $("#feed-problem").textContent = told;
+  const problem =
+    state === "open" ? "" : text(`status_${state}`, { ...detail, seconds });
+  $("#feed-problem").textContent = problem;
 });
 
-/** Comes back to what the page itself has left, never to what the server has ended. */
-function watchOrLeave() {
-  clearTimeout(leaving);
-  if (document.hidden) leaving = setTimeout(leave, WINDOW_SECONDS * 1000);
-  else if (isLeft) watch();
+/** Read the feed while the page is visible; never open what the server has ended. */
+function handleVisibility() {
+  clearTimeout(hiddenTimer);
+  if (document.hidden) hiddenTimer = setTimeout(closeFeed, WINDOW_SECONDS * 1000);
+  else if (isClosedByPage) openFeed();
 }
 
-function watch() {
-  isLeft = false;
+function openFeed() {
+  isClosedByPage = false;
   feed.open();
 }
 
-/** Nobody watches a page that has been hidden for as long as the graph is wide. */
-function leave() {
-  if (feed.isOver) return;
-  isLeft = true;
+/** After being hidden for the width of the graph, nothing that it shows is left. */
+function closeFeed() {
+  if (feed.isEnded) return;
+  isClosedByPage = true;
   feed.close();
 }
 
@@ -63,19 +65,19 @@ function leave() {
 
 let refreshedAt = start.now * 1000;
 
-function tell(state, values) {
+function report(state, values) {
   if (state === "fresh") refreshedAt = Date.now();
-  if (performance.now() - heardAt > PATIENCE_MS) graph.showNow();
+  if (performance.now() - receivedAt > SILENCE_MS) graph.showNow();
   const time = clock.format(refreshedAt);
-  const told = state === "fresh" ? "" : text(state, { ...values, time });
-  $("#table-problem").textContent = told;
+  const problem = state === "fresh" ? "" : text(state, { ...values, time });
+  $("#table-problem").textContent = problem;
 }
 
-document.addEventListener("visibilitychange", watchOrLeave);
-watchOrLeave();
+document.addEventListener("visibilitychange", handleVisibility);
+handleVisibility();
 keepFresh({
   address: () => location.href,
-  take: (fragment) => exchange($("#nodes"), fragment.querySelector("#nodes")),
-  tell,
+  take: (fragment) => morph($("#nodes"), fragment.querySelector("#nodes")),
+  report,
   isPaused: () => false,
 });

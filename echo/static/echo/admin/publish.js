@@ -1,8 +1,9 @@
-/** The form that publishes: shows, while somebody types, what publishing would say. */
+/** The form that publishes: previews the readers, the size and the frame while typing. */
 
-import { readTexts } from "../texts.js";
-import { whenQuiet } from "./pace.js";
+import { debounce } from "../site/schedule.js";
+import { readTexts } from "../site/texts.js";
 
+const DEBOUNCE_MS = 250;
 const READERS_MS = 5_000;
 
 const form = document.querySelector("#publish");
@@ -15,69 +16,65 @@ const text = readTexts(template);
 const number = new Intl.NumberFormat(document.documentElement.lang);
 const maxBytes = Number(template.dataset.maxBytes);
 
-async function askJson(address, options) {
+async function fetchJson(address, options) {
   const response = await fetch(address, options);
   if (response.redirected) throw new Error(text("signed_out"));
   if (!response.ok) throw new Error(`HTTP ${response.status}`);
   return response.json();
 }
 
-/** Says something about a field, or what is wrong with it. */
-function say(element, words, isProblem) {
-  if (element.textContent !== words) element.textContent = words;
+/** Show a text below a field, as help or as a problem. */
+function show(element, content, isProblem) {
+  if (element.textContent !== content) element.textContent = content;
   element.classList.toggle("problem", isProblem);
   element.closest(".form-row").classList.toggle("errors", isProblem);
 }
 
-function sayUnlessAborted(element, error) {
+function showError(element, error) {
   if (error.name === "AbortError") return;
-  say(element, text("unchecked", { detail: error.message }), false);
+  show(element, text("unchecked", { detail: error.message }), false);
 }
 
-async function showReaders(signal) {
-  if (!topic.value) return say(readers, template.dataset.expected, false);
+async function updateReaders(signal) {
+  if (!topic.value) return show(readers, template.dataset.expected, false);
   const query = new URLSearchParams({ topic: topic.value });
   try {
-    const answer = await askJson(`${form.dataset.readers}?${query}`, { signal });
-    say(readers, answer.text, answer.readers === null);
+    const found = await fetchJson(`${form.dataset.readers}?${query}`, { signal });
+    show(readers, found.text, found.readers === null);
   } catch (error) {
-    sayUnlessAborted(readers, error);
+    showError(readers, error);
   }
 }
 
-async function showPreview(signal) {
-  const body = new FormData(form);
+async function updatePreview(signal) {
+  const options = { method: "POST", body: new FormData(form), signal };
   try {
-    const answer = await askJson(form.dataset.preview, {
-      method: "POST",
-      body,
-      signal,
-    });
-    show(answer);
+    showPreview(await fetchJson(form.dataset.preview, options));
   } catch (error) {
-    sayUnlessAborted(size, error);
+    showError(size, error);
   }
 }
 
-function show({ errors, size: bytes, frame: preview }) {
-  const [problem] = errors.data ?? [];
-  const sizes = { size: number.format(bytes ?? 0), max: number.format(maxBytes) };
-  say(size, problem ?? text("size", sizes), Boolean(problem));
-  frame.textContent = preview ?? "–";
+function showPreview(preview) {
+  const [problem] = preview.errors.data ?? [];
+  const bytes = number.format(preview.size ?? 0);
+  const sizes = { size: bytes, max: number.format(maxBytes) };
+  show(size, problem ?? text("size", sizes), Boolean(problem));
+  frame.textContent = preview.frame ?? "–";
 }
 
 document.querySelector("#frame-row").hidden = false;
-const askReaders = whenQuiet(showReaders);
-const askPreview = whenQuiet(showPreview);
+const scheduleReaders = debounce(updateReaders, DEBOUNCE_MS);
+const schedulePreview = debounce(updatePreview, DEBOUNCE_MS);
 
-topic.addEventListener("input", askReaders);
-form.addEventListener("input", askPreview);
+topic.addEventListener("input", scheduleReaders);
+form.addEventListener("input", schedulePreview);
 data.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
 });
-setInterval(() => document.hidden || askReaders(), READERS_MS);
-// Also when the browser's Back brings the page with what had been typed.
+setInterval(() => document.hidden || scheduleReaders(), READERS_MS);
+// Also when the browser's Back restores what was typed.
 addEventListener("pageshow", () => {
-  askReaders();
-  askPreview();
+  scheduleReaders();
+  schedulePreview();
 });

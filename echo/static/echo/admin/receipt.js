@@ -1,60 +1,61 @@
-/** The receipt of an event: looks again, ever more seldom, until all of it is known. */
+/** The receipt of an event: polls until its deliveries are final. */
 
-import { readTexts } from "../texts.js";
-import { pause, WATCH_MS } from "./pace.js";
+import { readTexts } from "../site/texts.js";
+import { pollInterval, WATCH_MS } from "./pace.js";
 
-const receipt = document.querySelector("#receipt");
+const element = document.querySelector("#receipt");
 const contact = document.querySelector("#contact");
 const text = readTexts(document.querySelector("#texts"));
-const open = new Set(["under-way", "partial"]);
-const words = { label: "#state", delivered: "#delivered", took: "#took" };
+// States that may still change.
+const pending = new Set(["under-way", "partial"]);
+const fields = { label: "#state", delivered: "#delivered", took: "#took" };
 
-function show(answer) {
-  for (const [name, place] of Object.entries(words)) {
-    document.querySelector(place).textContent = answer[name];
+function show(receipt) {
+  for (const [name, selector] of Object.entries(fields)) {
+    document.querySelector(selector).textContent = receipt[name];
   }
   const progress = document.querySelector("#progress");
-  progress.max = answer.max;
-  progress.value = answer.value;
-  showNotes(answer.notes);
-  receipt.dataset.state = answer.state;
+  progress.max = receipt.max;
+  progress.value = receipt.value;
+  showNotes(receipt.notes);
+  element.dataset.state = receipt.state;
 }
 
-/** Leaves notes that have not changed, so that no screen reader tells them again. */
+/** Replace the notes if they differ: screen readers announce each replacement. */
 function showNotes(notes) {
-  const place = document.querySelector("#notes");
-  const shown = [...place.children].map((note) => note.textContent);
+  const list = document.querySelector("#notes");
+  const shown = [...list.children].map((note) => note.textContent);
   if (notes.join("\n") === shown.join("\n")) return;
-  place.replaceChildren(
+  list.replaceChildren(
     ...notes.map((note) =>
       Object.assign(document.createElement("p"), { textContent: note }),
     ),
   );
 }
 
-function tell(words) {
-  contact.textContent = words;
-  contact.hidden = !words;
+function showContact(problem) {
+  contact.textContent = problem;
+  contact.hidden = !problem;
 }
 
-async function look() {
+async function poll() {
   try {
-    const response = await fetch(receipt.dataset.address);
+    const response = await fetch(element.dataset.address);
     if (!response.ok || response.redirected) throw new Error(response.statusText);
     show(await response.json());
-    tell("");
+    showContact("");
   } catch {
-    tell(text("contact"));
+    showContact(text("contact"));
   }
 }
 
 async function watch() {
-  const begun = performance.now();
-  while (open.has(receipt.dataset.state)) {
-    const watched = performance.now() - begun;
-    if (watched > WATCH_MS) return tell(text("stopped"));
-    await new Promise((resolve) => setTimeout(resolve, pause(watched)));
-    await look();
+  const startedAt = performance.now();
+  while (pending.has(element.dataset.state)) {
+    const elapsed = performance.now() - startedAt;
+    if (elapsed > WATCH_MS) return showContact(text("stopped"));
+    await new Promise((resolve) => setTimeout(resolve, pollInterval(elapsed)));
+    await poll();
   }
 }
 

@@ -1,14 +1,14 @@
-/** What an operator has selected in a list whose rows come and go. */
+/** An operator's selection in a list whose rows come and go. Uses no DOM. */
 
 export class Selection {
-  /** Ids that have been selected; those that leave the list are remembered. */
+  /** Ids that were selected, also those that have left the list. */
   chosen = new Set();
-  /** Ids that the page shows, in its order. */
+  /** Ids of the rows listed now, in order. */
   listed = [];
-  /** True for all that match, on whichever page. */
+  /** True if all matching rows are selected, also those that are not listed. */
   isAll = false;
 
-  /** The page shows these ids now. */
+  /** Set the rows listed now. */
   list(ids) {
     this.listed = ids;
   }
@@ -17,15 +17,15 @@ export class Selection {
     return this.isAll || this.chosen.has(id);
   }
 
-  /** Selecting one row by hand ends the selection of all that match, and forgets the gone. */
+  /** Select or deselect one row; this ends the selection of all matching rows. */
   choose(id, isChosen) {
-    if (this.isAll) this.choosePage(true);
+    if (this.isAll) this.chooseListed(true);
     if (isChosen) this.chosen.add(id);
     else this.chosen.delete(id);
-    this.forgetGone();
+    this.dropUnlisted();
   }
 
-  choosePage(isChosen) {
+  chooseListed(isChosen) {
     this.isAll = false;
     this.chosen = new Set(isChosen ? this.listed : []);
   }
@@ -35,30 +35,30 @@ export class Selection {
   }
 
   clear() {
-    this.choosePage(false);
+    this.chooseListed(false);
   }
 
-  forgetGone() {
+  dropUnlisted() {
     this.chosen = new Set(this.listed.filter((id) => this.chosen.has(id)));
   }
 
-  /** How many of the page's rows are selected. */
+  /** The number of listed rows that are selected. */
   get count() {
     return this.listed.filter((id) => this.has(id)).length;
   }
 
-  /** How many were selected and are no longer listed. */
+  /** The number of selected rows that have left the list. */
   get gone() {
     if (this.isAll) return 0;
     const listed = new Set(this.listed);
     return [...this.chosen].filter((id) => !listed.has(id)).length;
   }
 
-  get isWholePage() {
+  get isEveryListed() {
     return this.listed.length > 0 && this.count === this.listed.length;
   }
 
-  /** True while rows should stay where they are. */
+  /** True if rows should keep their place in the list. */
   get isHeld() {
     return !this.isAll && this.count > 0;
   }

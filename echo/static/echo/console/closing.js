@@ -1,27 +1,25 @@
 /**
- * What a close means in words, and what a browser may close with.
+ * Close codes: their explanations, and those that a browser may send.
  *
  * Sources: RFC 6455 section 7.4, the IANA WebSocket close code registry, and the
  * WebSockets standard (https://websockets.spec.whatwg.org/#dom-websocket-close).
  */
 
-/** The page's text that explains the code. */
-export function explanation(code) {
+/** Return the key of the text that explains the code. */
+export function explanationKey(code) {
   if (code >= 4000) return "close_private";
   if (code >= 3000) return "close_registered";
   if (code === 1004 || code >= 1016) return "close_reserved";
   return `close_${code}`;
 }
 
-/**
- * True for 1000 and 3000-4999: the other codes belong to the protocol and to servers.
- */
+/** Return true for 1000 and 3000-4999; browsers refuse to send the other codes. */
 export function isBrowserCloseCode(code) {
   return code === 1000 || (code >= 3000 && code <= 4999);
 }
 
 /**
- * The problem with a close code (as typed) and reason, `{key, values}`, or null.
+ * Return the problem with a close code (as typed) and reason, `{key, values}`, or null.
  * `limit` is the reason's, in bytes of UTF-8.
  */
 export function closeProblem(code, reason, limit) {

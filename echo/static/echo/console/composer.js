@@ -1,27 +1,24 @@
-/**
- * The message form: formats, files, what was sent before, saved messages, repeating.
- */
+/** The message form: formats, files, history, saved messages, repeating. */
 
-import { History } from "./history.js";
-import { byteLength, encode, PayloadError } from "./payload.js";
+import { byteLength } from "../log/rows.js";
+import { MessageHistory } from "./history.js";
+import { encode, PayloadError } from "./payload.js";
 import { load, save } from "./storage.js";
 
 const HISTORY_KEY = "wsdemo.console.history";
 const SAVED_KEY = "wsdemo.console.saved";
-export const MIN_INTERVAL_MS = 1;
-export const MAX_INTERVAL_MS = 3_600_000;
+const MIN_INTERVAL_MS = 1;
+const MAX_INTERVAL_MS = 3_600_000;
 
 export class Composer {
-  /**
-   * `send` takes a message and says whether it went out; `kit` has the page's texts.
-   */
+  /** `kit` is `{text, limits, number}`; `send(message)` returns true if it was sent. */
   constructor(form, kit, send) {
     this.form = form;
     this.kit = kit;
     this.send = send;
     this.input = form.querySelector("#input");
     this.file = form.querySelector("#file");
-    this.history = new History(load(HISTORY_KEY, []));
+    this.history = new MessageHistory(load(HISTORY_KEY, []));
     this.saved = new Map(load(SAVED_KEY, []));
     this.listen();
     this.showFormat();
@@ -39,7 +36,7 @@ export class Composer {
       event.preventDefault();
       this.submit();
     });
-    on("#input", "keydown", (event) => this.pressed(event));
+    on("#input", "keydown", (event) => this.handleKey(event));
     on("#input", "input", () => {
       this.history.leave();
       this.check();
@@ -56,9 +53,8 @@ export class Composer {
     });
   }
 
-  pressed(event) {
-    // While a Chinese word is being composed, Enter and the arrows belong to the
-    // composing.
+  handleKey(event) {
+    // While an input method composes a word, Enter and the arrows are its own.
     if (event.isComposing) return;
     switch (event.key) {
       case "Enter":
@@ -68,7 +64,7 @@ export class Composer {
         return;
       case "ArrowUp":
         if (this.isOnFirstLine())
-          this.recall(event, this.history.previous(this.typed()));
+          this.recall(event, this.history.previous(this.draft()));
         return;
       case "ArrowDown":
         if (this.isOnLastLine()) this.recall(event, this.history.next());
@@ -86,7 +82,8 @@ export class Composer {
     return !this.input.value.slice(this.input.selectionEnd).includes("\n");
   }
 
-  typed() {
+  /** Return what is typed, as an entry of the history. */
+  draft() {
     return { format: this.format, text: this.input.value };
   }
 
@@ -96,7 +93,7 @@ export class Composer {
     this.show(entry);
   }
 
-  /** Puts a message into the form. */
+  /** Put an entry into the form. */
   show({ format, text }) {
     this.form.elements.format.value = format;
     this.input.value = text;
@@ -110,7 +107,7 @@ export class Composer {
     this.check();
   }
 
-  /** The message in the form; throws PayloadError. */
+  /** Return the form's message; throw PayloadError. */
   async message() {
     if (this.format !== "file") return encode(this.format, this.input.value);
     const [file] = this.file.files;
@@ -118,20 +115,17 @@ export class Composer {
     return new Uint8Array(await file.arrayBuffer());
   }
 
-  /**
-   * Says what is wrong with the form's message, or nothing; the message when it is
-   * fine.
-   */
+  /** Show the problem with the form's message, if any; return the message or null. */
   async check(isSending = false) {
     try {
       const message = await this.message();
-      this.say(this.sizeProblem(byteLength(message)));
+      this.showProblem(this.sizeProblem(byteLength(message)));
       return message;
     } catch (error) {
       if (!(error instanceof PayloadError)) throw error;
-      // An empty file field is no mistake until somebody sends it.
-      const isUnasked = error.key === "no_file" && !isSending;
-      this.say(isUnasked ? null : error);
+      // An empty file field is a problem only once Send is pressed.
+      const isEarly = error.key === "no_file" && !isSending;
+      this.showProblem(isEarly ? null : error);
       return null;
     }
   }
@@ -146,22 +140,22 @@ export class Composer {
     };
   }
 
-  say(problem) {
+  showProblem(problem) {
     this.form.querySelector("#message-problem").textContent = problem
       ? this.kit.text(problem.key, problem.values)
       : "";
   }
 
-  /** Sends the form's message once, and remembers it. */
+  /** Send the form's message once, and add it to the history. */
   async submit() {
     const message = await this.check(true);
     if (message === null || !this.send(message)) return;
     if (this.format === "file") return;
-    this.history.push(this.typed());
+    this.history.push(this.draft());
     save(HISTORY_KEY, this.history.entries);
   }
 
-  /** Sends at once and then every interval, until stopped. */
+  /** Send the form's message now and then every interval, until stopped. */
   async repeat() {
     const interval = this.interval();
     if (interval === null) return;
@@ -171,13 +165,14 @@ export class Composer {
     this.showRepeating();
   }
 
+  /** Return the interval in milliseconds; show the problem and return null if bad. */
   interval() {
     const got = this.form.querySelector("#interval").value.trim();
     const value = Number(got);
     const isWhole = /^[0-9]+$/.test(got);
     if (isWhole && value >= MIN_INTERVAL_MS && value <= MAX_INTERVAL_MS) return value;
     const { format } = this.kit.number;
-    this.say({
+    this.showProblem({
       key: "bad_interval",
       values: {
         lowest: format(MIN_INTERVAL_MS),
@@ -188,7 +183,7 @@ export class Composer {
     return null;
   }
 
-  /** Ends repeating; nothing when nothing repeats. */
+  /** Stop repeating; no-op if nothing repeats. */
   stop() {
     clearInterval(this.repeating);
     this.repeating = null;
@@ -205,11 +200,11 @@ export class Composer {
     const name = field.value.trim();
     if (!name || this.format === "file") return field.focus();
     field.value = "";
-    this.saved.set(name, this.typed());
-    this.keepSaved();
+    this.saved.set(name, this.draft());
+    this.storeSaved();
   }
 
-  keepSaved() {
+  storeSaved() {
     save(SAVED_KEY, [...this.saved]);
     this.showSaved();
   }
@@ -226,7 +221,7 @@ export class Composer {
     use.title = entry.text.slice(0, 200);
     const remove = button(this.kit.text("delete"), () => {
       this.saved.delete(name);
-      this.keepSaved();
+      this.storeSaved();
     });
     remove.setAttribute("aria-label", this.kit.text("delete_named", { name }));
     item.append(use, remove);
@@ -234,11 +229,11 @@ export class Composer {
   }
 }
 
-function button(word, listener) {
+function button(label, listener) {
   const element = document.createElement("button");
   element.type = "button";
   element.className = "quiet";
-  element.textContent = word;
+  element.textContent = label;
   element.addEventListener("click", listener);
   return element;
 }

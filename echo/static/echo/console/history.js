@@ -1,22 +1,17 @@
-/**
- * Messages that were sent, and walking back through them. Knows no DOM and no storage.
- */
+/** The messages sent before, to go back through. Uses no DOM and no storage. */
 
 export const MAX_ENTRIES = 100;
 // localStorage holds 5 MB for the whole site.
 export const MAX_CHARACTERS = 20_000;
 
-export class History {
+export class MessageHistory {
   /** `entries` are `{format, text}`, the oldest first. */
   constructor(entries = []) {
     this.entries = entries;
     this.leave();
   }
 
-  /**
-   * Adds what was sent; a repeat of the latest, and what is too long to keep, is left
-   * out.
-   */
+  /** Add a sent message, unless it repeats the latest or is too long to keep. */
   push(entry) {
     const latest = this.entries.at(-1);
     const isRepeat = latest?.text === entry.text && latest?.format === entry.format;
@@ -25,26 +20,23 @@ export class History {
     this.leave();
   }
 
-  /** The entry before the one shown; what was being typed is kept for the way back. */
-  previous(typed) {
-    if (this.at === 0) return null;
-    if (this.at === this.entries.length) this.typed = typed;
-    return this.entries[--this.at];
+  /** Return the entry before the current one, or null; `draft` is kept for `next`. */
+  previous(draft) {
+    if (this.index === 0) return null;
+    if (this.index === this.entries.length) this.draft = draft;
+    return this.entries[--this.index];
   }
 
-  /**
-   * The entry after the one shown, at last what was being typed; null when there
-   * already.
-   */
+  /** Return the entry after the current one, the draft after the latest, then null. */
   next() {
-    if (this.at === this.entries.length) return null;
-    this.at += 1;
-    return this.entries[this.at] ?? this.typed;
+    if (this.index === this.entries.length) return null;
+    this.index += 1;
+    return this.entries[this.index] ?? this.draft;
   }
 
-  /** Stands after the latest entry again. */
+  /** Return to after the latest entry. */
   leave() {
-    this.at = this.entries.length;
-    this.typed = null;
+    this.index = this.entries.length;
+    this.draft = null;
   }
 }

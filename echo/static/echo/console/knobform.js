@@ -1,23 +1,24 @@
 /**
- * The knob form: reads and writes the fields, keeps the page's address, asks the
- * server.
+ * The knob form: reads and writes the fields, keeps the page's URL up to date, and has
+ * the server validate the knobs.
  */
 
+import { debounce } from "../site/schedule.js";
 import {
-  fromPageQuery,
-  knobAtFault,
+  invalidKnob,
   knobQuery,
-  offeredProtocols,
   pageQuery,
+  parsePageQuery,
+  parseProtocols,
   protocolsProblem,
 } from "./address.js";
-import { ask, isSelected } from "./refusal.js";
+import { fetchSettings, isSelected } from "./refusal.js";
 
-// Long enough that typing does not ask once for each key.
+// Long enough that typing does not send a request for each key.
 const DEBOUNCE_MS = 300;
 
 export class KnobForm {
-  /** `changed` is called with nothing after every change. */
+  /** `changed()` is called after every change. */
   constructor(root, text, changed) {
     this.root = root;
     this.text = text;
@@ -29,12 +30,13 @@ export class KnobForm {
       ]),
     );
     this.protocols = root.querySelector("#protocols");
+    this.scheduleValidation = debounce(() => this.validate(), DEBOUNCE_MS);
     this.restore(location.search);
-    root.addEventListener("input", ({ target }) => this.edited(target));
+    root.addEventListener("input", ({ target }) => this.handleInput(target));
     root.querySelector("#reset-knobs").addEventListener("click", () => this.reset());
   }
 
-  /** The values by name, in the form's order; an empty one is not asked for. */
+  /** The values by name, in the form's order; an empty one is the default. */
   get values() {
     return new Map([...this.fields].map(([name, field]) => [name, fieldValue(field)]));
   }
@@ -44,26 +46,27 @@ export class KnobForm {
     return knobQuery(this.values);
   }
 
+  /** The subprotocols to offer. */
   get offered() {
-    return offeredProtocols(this.protocols.value);
+    return parseProtocols(this.protocols.value);
   }
 
-  /** True when the browser would take the subprotocols that are offered. */
-  get isAcceptable() {
+  /** True if the browser accepts the subprotocols to offer. */
+  get isValid() {
     return protocolsProblem(this.offered) === null;
   }
 
+  /** Fill the form from the page's query string. */
   restore(search) {
-    const { knobs, protocols, leftOut } = fromPageQuery(search, [
-      ...this.fields.keys(),
-    ]);
+    const names = [...this.fields.keys()];
+    const { knobs, protocols, ignored } = parsePageQuery(search, names);
     for (const [name, value] of knobs) setFieldValue(this.fields.get(name), value);
     this.protocols.value = protocols;
     this.root.open = search.length > 1;
     this.summarize();
     this.showProtocolsProblem();
-    this.root.querySelector("#left-out").textContent = leftOut.length
-      ? this.text("left_out", { names: leftOut.join(", ") })
+    this.root.querySelector("#ignored").textContent = ignored.length
+      ? this.text("ignored", { names: ignored.join(", ") })
       : "";
     this.validate();
   }
@@ -71,71 +74,69 @@ export class KnobForm {
   reset() {
     for (const field of this.fields.values()) setFieldValue(field, "");
     this.protocols.value = "";
-    this.edited(null);
+    this.handleInput(null);
   }
 
-  edited(target) {
-    if (target === this.protocols) this.followProtocols();
+  handleInput(target) {
+    if (target === this.protocols) this.adjustSubprotocolKnob();
     const query = pageQuery(this.values, this.protocols.value);
     history.replaceState(null, "", query ? `?${query}` : location.pathname);
     this.summarize();
     this.showProtocolsProblem();
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.validate(), DEBOUNCE_MS);
+    this.scheduleValidation();
     this.changed();
   }
 
-  /**
-   * A browser that offers subprotocols needs one of them selected: `*` selects the
-   * first.
-   */
-  followProtocols() {
+  /** Select the first of the offered subprotocols by default: browsers need one. */
+  adjustSubprotocolKnob() {
     const knob = this.fields.get("subprotocol");
     if (this.offered.length && !knob.value) knob.value = "*";
     if (!this.offered.length && knob.value === "*") knob.value = "";
   }
 
   summarize() {
-    const set = [...this.values].filter(([, value]) => value);
-    const words = set.map(([name, value]) => `${name}=${value}`);
+    const knobs = [...this.values]
+      .filter(([, value]) => value)
+      .map(([name, value]) => `${name}=${value}`);
     const offers = this.offered.length ? [`→ ${this.offered.join(", ")}`] : [];
     this.root.querySelector("#knobs-summary").textContent =
-      [...offers, ...words].join("  ") || this.text("knobs_none");
+      [...offers, ...knobs].join("  ") || this.text("knobs_none");
   }
 
   showProtocolsProblem() {
-    const problem = protocolsProblem(this.offered) ?? this.unselected();
+    const problem = protocolsProblem(this.offered) ?? this.selectionProblem();
     this.protocols.setAttribute("aria-invalid", String(problem !== null));
     this.root.querySelector("#protocols-problem").textContent = problem
       ? this.text(problem.key, problem.values)
       : "";
   }
 
-  unselected() {
+  selectionProblem() {
     if (!this.offered.length) return null;
     const knob = this.fields.get("subprotocol").value;
     return isSelected(knob, this.offered) ? null : { key: "unselected_protocol" };
   }
 
-  /** Shows what the server says of the knobs, beside the one it speaks of. */
+  /** Show the server's judgement of the knobs, and mark the invalid one. */
   async validate() {
-    this.asking?.abort();
-    this.asking = new AbortController();
+    this.validation?.abort();
+    this.validation = new AbortController();
+    const { signal } = this.validation;
     try {
-      // With no knob there is nothing to judge.
-      const answer = this.query
-        ? await ask(`/echo?${this.query}`, this.asking.signal)
+      const response = this.query // without knobs there is nothing to judge
+        ? await fetchSettings(`/echo?${this.query}`, signal)
         : null;
-      this.say(answer?.status === 400 ? answer.body.detail : "");
+      this.showInvalid(response?.status === 400 ? response.body.detail : "");
     } catch (error) {
       if (error.name !== "AbortError") throw error;
     }
   }
 
-  say(detail) {
-    const atFault = knobAtFault(detail, [...this.fields.keys()]);
+  /** `detail` is the server's reason, or empty. */
+  showInvalid(detail) {
+    const invalid = invalidKnob(detail, [...this.fields.keys()]);
     for (const [name, field] of this.fields) {
-      field.setAttribute("aria-invalid", String(name === atFault));
+      field.setAttribute("aria-invalid", String(name === invalid));
     }
     this.root.querySelector("#knobs-problem").textContent = detail;
   }

@@ -1,24 +1,25 @@
 /**
- * The echo console: joins the connection to the log, the knobs and the message form.
+ * The echo console: joins the socket to the log, the knobs and the message form.
  *
- * gorilla's page is still in here: Open, Close, Send, and its lines in #output.
+ * gorilla's example is kept in it: Open, Close, Send, and its lines in #output.
  */
 
-import { showState } from "../state.js";
-import { readTexts } from "../texts.js";
+import { eventRow, messageRow } from "../log/rows.js";
+import { LogView } from "../log/view.js";
+import { copy } from "../site/clipboard.js";
+import { oncePerFrame } from "../site/schedule.js";
+import { showState } from "../site/state.js";
+import { readTexts } from "../site/texts.js";
 import { socketAddress } from "./address.js";
-import { copy } from "./clipboard.js";
-import { closeProblem, explanation } from "./closing.js";
+import { closeProblem, explanationKey } from "./closing.js";
 import { Composer } from "./composer.js";
-import { Connection } from "./connection.js";
 import { KnobForm } from "./knobform.js";
-import { LogView } from "./logview.js";
-import { byteLength } from "./payload.js";
-import { ask, refusal } from "./refusal.js";
+import { explainRefusal, fetchSettings } from "./refusal.js";
 import { RoundTrips } from "./roundtrip.js";
+import { EchoSocket } from "./socket.js";
 
 const COUNTDOWN_MS = 100;
-// A server that does not say why within this time is not waited for.
+// After this time without a response the reason of a refusal stays unknown.
 const REASON_TIMEOUT_MS = 3000;
 
 const $ = (selector) => document.querySelector(selector);
@@ -34,78 +35,82 @@ const kit = {
 
 const log = new LogView($(".log"), kit);
 const roundTrips = new RoundTrips();
-const totals = { sent: [0, 0], received: [0, 0] };
+const totals = {
+  sent: { messages: 0, bytes: 0 },
+  received: { messages: 0, bytes: 0 },
+};
 const knobs = new KnobForm($("#knobs"), text, showAddress);
 const composer = new Composer($("#message"), kit, send);
-const connection = new Connection({
-  state: stateChanged,
-  opened,
-  received,
-  failed: () => logEvent("error", { message: text("connection_failed") }),
-  closed,
+const socket = new EchoSocket({
+  state: handleState,
+  opened: handleOpened,
+  received: handleReceived,
+  failed: () => log.add(eventRow("error", { message: text("connection_failed") })),
+  closed: handleClosed,
 });
+const scheduleTotals = oncePerFrame(showTotals);
+let countdown;
+
+// --- what the visitor does --------------------------------------------------------------
 
 function open() {
-  if (!knobs.isAcceptable) return lead(knobs.protocols);
-  connection.open(socketAddress(location, knobs.query), knobs.offered);
+  if (!knobs.isValid) return focusField(knobs.protocols);
+  socket.open(socketAddress(location, knobs.query), knobs.offered);
 }
 
 function close() {
-  const code = $("#close-code").value.trim();
-  const reason = $("#close-reason").value;
-  const problem = closeProblem(code, reason, limits.maxCloseReasonBytes);
-  showCloseProblem(problem);
-  if (problem) return lead($("#close-code"));
-  connection.close(Number(code), reason);
+  const problem = checkClosing();
+  if (problem) return focusField($("#close-code"));
+  socket.close(Number($("#close-code").value.trim()), $("#close-reason").value);
 }
 
-/** Leads to a field that has to be changed first, out of a closed section too. */
-function lead(field) {
+/** Focus a field that must be changed first; open the section that it is in. */
+function focusField(field) {
   field.closest("details").open = true;
   field.focus();
 }
 
-/** Sends a message; false when there is no connection to send it on. */
+/** Send a message; return false if there is no connection to send it on. */
 function send(message) {
-  if (!connection.send(message)) return false;
+  if (!socket.send(message)) return false;
   roundTrips.sent(message, performance.now());
   logMessage("sent", message, null);
   return true;
 }
 
-function received(message) {
+// --- what happens to the connection -----------------------------------------------------
+
+function handleReceived(message) {
   const roundTrip = roundTrips.received(message, performance.now());
   logMessage("received", message, roundTrip);
 }
 
-function opened(subprotocol) {
+function handleOpened(protocol) {
   roundTrips.reset();
-  logEvent("open", {
-    subprotocol,
-    note: subprotocol && text("account_open_protocol", { protocol: subprotocol }),
-  });
+  const note = protocol && text("status_open_protocol", { protocol });
+  log.add(eventRow("open", { subprotocol: protocol, note }));
 }
 
-async function closed({ code, reason, clean, refused }) {
+async function handleClosed({ code, reason, clean, refused }) {
   composer.stop();
   const time = Date.now();
   const note = describeClose(code, reason, clean);
-  if (refused) await refusedBy(time);
-  else if (connection.state === "closed") account(note);
-  logEvent("close", { code, reason, clean, note, time });
+  if (refused) await logRefusal(time);
+  else if (socket.state === "closed") showStatus(note);
+  log.add(eventRow("close", { code, reason, clean, note, time }));
 }
 
-/** Logs why the handshake was refused, as the server tells it. */
-async function refusedBy(time) {
-  const { address, protocols } = connection.target;
-  const answer = await ask(
+/** Log why the handshake was refused, as the server explains it. */
+async function logRefusal(time) {
+  const { address, protocols } = socket.target;
+  const response = await fetchSettings(
     address.replace(/^ws/, "http"),
     AbortSignal.timeout(REASON_TIMEOUT_MS),
   );
-  const { key, values } = refusal(answer, protocols);
+  const { key, values } = explainRefusal(response, protocols);
   const message = text(key, values);
-  if (connection.state === "refused") account(message);
-  logEvent("error", { message, time });
+  if (socket.state === "refused") showStatus(message);
+  log.add(eventRow("error", { message, time }));
 }
 
 function describeClose(code, reason, clean) {
@@ -113,97 +118,82 @@ function describeClose(code, reason, clean) {
     code,
     text(clean ? "clean" : "unclean"),
     reason && text("close_reason", { reason }),
-    text(explanation(code)),
+    text(explanationKey(code)),
   ];
   return parts.filter(Boolean).join(" · ");
 }
 
-function logMessage(direction, message, roundTrip) {
-  const kind = typeof message === "string" ? "text" : "binary";
-  const length = byteLength(message);
-  totals[direction][0] += 1;
-  totals[direction][1] += length;
-  log.add({ direction, kind, time: Date.now(), message, length, roundTrip });
-  showTotalsSoon();
-}
-
-function logEvent(kind, details) {
-  const row = { direction: "event", kind, time: Date.now(), message: "", length: 0 };
-  log.add({ ...row, ...details });
-}
-
-function stateChanged(state, details) {
-  clearInterval(stateChanged.countdown);
+function handleState(state, details) {
+  clearInterval(countdown);
   showState(state, text(`state_${state}`));
   $("#cancel").hidden = state !== "waiting";
-  // A countdown read aloud ten times a second would drown everything else.
-  $("#account").ariaLive = state === "waiting" ? "off" : "polite";
+  // A screen reader would read the countdown ten times a second.
+  $("#status").ariaLive = state === "waiting" ? "off" : "polite";
   switch (state) {
     case "closed":
-      if (details.cancelled) account(text("account_cancelled"));
+      if (details.cancelled) showStatus(text("status_cancelled"));
       break;
-    case "open":
-      account(
-        details.protocol
-          ? text("account_open_protocol", details)
-          : text("account_open"),
-      );
+    case "open": {
+      const key = details.protocol ? "status_open_protocol" : "status_open";
+      showStatus(text(key, details));
       break;
+    }
     case "waiting":
       countDown(details);
       break;
     case "connecting":
     case "closing":
     case "refused":
-      account(text(`account_${state}`));
+      showStatus(text(`status_${state}`));
       break;
     default:
       throw new TypeError(`expected a state of the connection, got ${state}`);
   }
 }
 
-/** Shows how long until the next attempt. */
+// --- what the page shows ----------------------------------------------------------------
+
+function logMessage(direction, message, roundTrip) {
+  const row = messageRow(direction, message, { roundTrip });
+  log.add(row);
+  totals[direction].messages += 1;
+  totals[direction].bytes += row.length;
+  scheduleTotals();
+}
+
+/** Show how long until the next attempt. */
 function countDown({ milliseconds, attempt }) {
   const due = performance.now() + milliseconds;
   const show = () => {
     const left = Math.max(0, due - performance.now());
-    account(text("account_waiting", { seconds: (left / 1000).toFixed(1), attempt }));
+    const seconds = (left / 1000).toFixed(1);
+    showStatus(text("status_waiting", { seconds, attempt }));
   };
   show();
-  stateChanged.countdown = setInterval(show, COUNTDOWN_MS);
+  countdown = setInterval(show, COUNTDOWN_MS);
 }
 
-/** Says in one line what is going on. */
-function account(words) {
-  $("#account").textContent = words;
+function showStatus(status) {
+  $("#status").textContent = status;
 }
 
 function showAddress() {
   $("#address").textContent = socketAddress(location, knobs.query);
 }
 
-function showCloseProblem(problem) {
-  $("#close-problem").textContent = problem ? text(problem.key, problem.values) : "";
+/** Show and return the problem with the close code and reason, or null. */
+function checkClosing() {
   const code = $("#close-code").value;
+  const reason = $("#close-reason").value;
+  const problem = closeProblem(code.trim(), reason, limits.maxCloseReasonBytes);
+  $("#close-problem").textContent = problem ? text(problem.key, problem.values) : "";
   const key = $("#reconnect").checked ? "closing_summary_reconnect" : "closing_summary";
   $("#closing-summary").textContent = text(key, { code });
-}
-
-function checkClosing() {
-  const { value: reason } = $("#close-reason");
-  const code = $("#close-code").value.trim();
-  showCloseProblem(closeProblem(code, reason, limits.maxCloseReasonBytes));
-}
-
-function showTotalsSoon() {
-  showTotalsSoon.frame ??= requestAnimationFrame(() => {
-    showTotalsSoon.frame = null;
-    showTotals();
-  });
+  return problem;
 }
 
 function showTotals() {
-  for (const [direction, [messages, bytes]] of Object.entries(totals)) {
+  for (const [direction, { messages, bytes }] of Object.entries(totals)) {
     $(`#${direction}-total b`).textContent = text("total", {
       messages: number.format(messages),
       bytes: number.format(bytes),
@@ -222,21 +212,21 @@ function showTotals() {
 $("#open").addEventListener("click", open);
 $("#close").addEventListener("click", close);
 $("#cancel").addEventListener("click", () => {
-  connection.cancel();
+  socket.cancel();
   $("#open").focus();
 });
 $("#copy-address").addEventListener("click", ({ target }) =>
   kit.copy($("#address").textContent, target),
 );
 $("#reconnect").addEventListener("change", ({ target }) => {
-  connection.reconnects = target.checked;
-  if (!target.checked) connection.cancel();
+  socket.reconnects = target.checked;
+  if (!target.checked) socket.cancel();
   checkClosing();
 });
 $("#close-code").addEventListener("input", checkClosing);
 $("#close-reason").addEventListener("input", checkClosing);
-connection.reconnects = $("#reconnect").checked;
+socket.reconnects = $("#reconnect").checked;
 showAddress();
 checkClosing();
 showTotals();
-account(text("account_start"));
+showStatus(text("status_start"));

@@ -1,14 +1,14 @@
 /**
- * Why a handshake was refused: a page sees only code 1006, so it asks the endpoint with
- * `fetch` and the same query string. Errors there are 400; a valid query is 426, with
- * the settings, from which the rest follows.
+ * Finds out why a handshake was refused: a page sees only code 1006, so it fetches the
+ * same URL. The endpoint answers 400 for an invalid query, and 426 with the effective
+ * settings for a valid one.
  */
 
-/** The status that a refused handshake has when no knob names one; echo/knobs.py. */
-export const REFUSED_BY_CHANCE = 503;
+/** The status of a refusal by `failure_rate` without `reject`; echo/knobs.py. */
+const REFUSED_BY_CHANCE = 503;
 
-/** The endpoint's answer, `{status, body}`, or null when nobody answers. */
-export async function ask(address, signal) {
+/** Return the endpoint's response, `{status, body}`, or null if it is unreachable. */
+export async function fetchSettings(address, signal) {
   try {
     const response = await fetch(address, { signal, cache: "no-store" });
     return { status: response.status, body: await response.json() };
@@ -19,19 +19,20 @@ export async function ask(address, signal) {
 }
 
 /**
- * The text that explains the refusal, `{key, values}`; `offered` are the subprotocols.
+ * Return the text that explains the refusal, `{key, values}`. `response` is that of
+ * `fetchSettings`, and `offered` the subprotocols.
  */
-export function refusal(answer, offered) {
-  if (answer === null) return { key: "refused_unreachable", values: {} };
-  const { status, body } = answer;
+export function explainRefusal(response, offered) {
+  if (response === null) return { key: "refused_unreachable", values: {} };
+  const { status, body } = response;
   if (status === 400) {
     return { key: "refused_query", values: { status, detail: body.detail } };
   }
   if (status !== 426) return { key: "refused_status", values: { status } };
-  return refusalBySettings(body.settings, offered);
+  return explainBySettings(body.settings, offered);
 }
 
-function refusalBySettings({ reject, failure_rate, subprotocol }, offered) {
+function explainBySettings({ reject, failure_rate, subprotocol }, offered) {
   if (failure_rate !== null) {
     const status = reject ?? REFUSED_BY_CHANCE;
     return { key: "refused_chance", values: { status, rate: failure_rate } };
@@ -43,7 +44,7 @@ function refusalBySettings({ reject, failure_rate, subprotocol }, offered) {
   return { key: "refused_unknown", values: {} };
 }
 
-/** True when the knob selects one of the offered subprotocols. */
+/** Return true if the knob `subprotocol` selects one of the offered subprotocols. */
 export function isSelected(knob, offered) {
   return knob === "*" || offered.includes(knob);
 }

@@ -1,41 +1,38 @@
 /**
- * Measures round trips: an echo answers in order, so an answer belongs to the oldest
- * message that is still out, if it is the same message. Anything else was not asked
- * for.
+ * Measures round trips. An echo keeps the order: a received message is the echo of the
+ * oldest outstanding one if both are the same; any other is not an echo.
  */
 
-import { isSame } from "./payload.js";
-
 export const MAX_OUTSTANDING = 10_000;
-// The median is of the latest ones: an instrument shows what is, not what was.
-const MEASURED = 101;
+// The median is of the latest round trips only, so that it shows the present.
+const MAX_MEASURED = 101;
 
 export class RoundTrips {
   constructor() {
-    this.measured = [];
+    this.measured = []; // in milliseconds, the latest last
     this.reset();
   }
 
-  /** Forgets what is still out: a new connection answers nothing of the old one. */
+  /** Drop what is outstanding: a new connection echoes nothing of the old one. */
   reset() {
     this.outstanding = [];
-    this.head = 0;
+    this.head = 0; // the index of the oldest outstanding message
   }
 
-  /** Notes a message that went out at `now` (ms). */
+  /** Record a message sent at `now` (ms). */
   sent(message, now) {
     if (this.outstanding.length - this.head >= MAX_OUTSTANDING) this.dropOldest();
     this.outstanding.push({ message, now });
   }
 
-  /** The round trip in milliseconds of the message that has come back, or null. */
+  /** Return the round trip in milliseconds of a message received at `now`, or null. */
   received(message, now) {
     const oldest = this.outstanding[this.head];
     if (!oldest || !isSame(oldest.message, message)) return null;
     this.dropOldest();
     const elapsed = now - oldest.now;
     this.measured.push(elapsed);
-    if (this.measured.length > MEASURED) this.measured.shift();
+    if (this.measured.length > MAX_MEASURED) this.measured.shift();
     return elapsed;
   }
 
@@ -52,4 +49,10 @@ export class RoundTrips {
     const sorted = this.measured.toSorted((one, other) => one - other);
     return sorted[sorted.length >> 1] ?? null;
   }
+}
+
+/** Return true if both messages have the same type and content. */
+export function isSame(one, other) {
+  if (typeof one === "string" || typeof other === "string") return one === other;
+  return one.length === other.length && one.every((byte, at) => byte === other[at]);
 }

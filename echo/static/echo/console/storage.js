@@ -1,6 +1,6 @@
-/** Keeps JSON in localStorage; a browser that refuses storage only forgets. */
+/** Keeps JSON in localStorage, where the browser allows it. */
 
-/** The stored value, or `fallback` when there is none, or none that can be read. */
+/** Return the stored value, or `fallback` if there is none that can be read. */
 export function load(key, fallback) {
   try {
     return JSON.parse(localStorage.getItem(key)) ?? fallback;
@@ -9,10 +9,11 @@ export function load(key, fallback) {
   }
 }
 
+/** Store the value; no-op if storage is full or refused. */
 export function save(key, value) {
   try {
     localStorage.setItem(key, JSON.stringify(value));
   } catch {
-    // Full, or refused by the browser's settings: nothing on the page depends on it.
+    // Nothing on the page depends on it.
   }
 }

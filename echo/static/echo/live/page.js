@@ -1,49 +1,40 @@
 /** The live feed: joins the feed to the log, the measurements and the forms. */
 
-import { copy } from "../console/clipboard.js";
-import { LogView } from "../console/logview.js";
-import { Feed, TRANSPORTS } from "../feed.js";
-import { showState } from "../state.js";
-import { readTexts } from "../texts.js";
-import { ask } from "../transports/polling.js";
-import { accountOf } from "./account.js";
-import { usePublishForm } from "./publisher.js";
+import { Feed, TRANSPORTS } from "../feed/feed.js";
+import { pollOnce } from "../feed/transports/polling.js";
+import { eventRow, messageRow } from "../log/rows.js";
+import { LogView } from "../log/view.js";
+import { copy } from "../site/clipboard.js";
+import { oncePerFrame } from "../site/schedule.js";
+import { showState } from "../site/state.js";
+import { readTexts } from "../site/texts.js";
+import { connectPublishForm } from "./publishform.js";
 import { Recovery } from "./recovery.js";
-import { code, example, howToPublish, parseTopics } from "./subscription.js";
+import { loadSnapshot, saveSnapshot } from "./snapshot.js";
+import { statusText } from "./status.js";
+import { codeSample, exampleTopic, parseTopics, publishCommands } from "./topics.js";
 
 const MEASURE_MS = 10_000;
-// What a reload brings back; browsers keep about 5 MiB for a tab.
-const KEPT_ROWS = 500;
-const KEPT_CHARACTERS = 1024 * 1024;
-const KEY = "live";
 
 const $ = (selector) => document.querySelector(selector);
 const text = readTexts($("#texts"));
 const start = JSON.parse($("#start").textContent);
 const number = new Intl.NumberFormat(document.documentElement.lang);
 const copyTo = (content, button) => copy(content, button, text("copied"));
-const encoder = new TextEncoder();
 
-/** The console's log, whose column for the type tells the topic. */
-class EventLog extends LogView {
-  element(row) {
-    const element = super.element(row);
-    if (row.topic) {
-      element.querySelector(".type").textContent = row.topic;
-      element.dataset.id = row.id;
-    }
-    return element;
-  }
-}
-
-const log = new EventLog($(".log"), { text, number, copy: copyTo });
+const log = new LogView($(".log"), { text, number, copy: copyTo });
 const recovery = new Recovery();
+const scheduleFigures = oncePerFrame(showFigures);
 let feed;
 let received = 0;
+let lastDelay = 0;
+// The text of the next recovery's report: recovered (a reconnect) or thawed (a freeze).
+let recoveryKey;
 
 // --- the subscription -------------------------------------------------------------------
 
-function wanted() {
+/** Return the topics and transport of the page's URL; an unknown transport is none. */
+function parseLocation() {
   const query = new URLSearchParams(location.search);
   const topics = parseTopics(query.getAll("topic").join(" ")) ?? [start.topic];
   const transport = query.get("transport") ?? "";
@@ -52,18 +43,18 @@ function wanted() {
 
 function subscribe({ topics, transport }, since) {
   feed?.close();
-  recovery.begun = null;
+  recovery.cancel();
   feed = new Feed({ topics, transport: transport || null, since });
-  feed.addEventListener("state", ({ detail }) => stateChanged(detail));
-  feed.addEventListener("event", ({ detail }) => eventCame(detail));
-  feed.addEventListener("reset", ({ detail }) => resetCame(detail));
+  feed.addEventListener("state", ({ detail }) => handleState(detail));
+  feed.addEventListener("event", ({ detail }) => handleEvent(detail));
+  feed.addEventListener("reset", ({ detail }) => handleReset(detail));
   feed.open();
 }
 
 function resubscribe(event) {
   event.preventDefault();
-  const topics = parseTopics($("#topics").value);
   const got = $("#topics").value;
+  const topics = parseTopics(got);
   $("#topics-problem").textContent = topics ? "" : text("bad_topics", { got });
   if (!topics) return;
   const transport = $("#transport").value;
@@ -74,88 +65,75 @@ function resubscribe(event) {
   showCode();
 }
 
-function showForm({ topics, transport }) {
+function fillForms({ topics, transport }) {
   $("#topics").value = topics.join(" ");
   $("#transport").value = transport;
   const form = $("#publish");
-  if (form) form.elements.topic.value = example(topics[0]);
-  else $("#how-to-publish").textContent = howToPublish(location.origin, topics[0]);
+  if (form) form.elements.topic.value = exampleTopic(topics[0]);
+  else $("#publish-commands").textContent = publishCommands(location.origin, topics[0]);
 }
 
 function showCode() {
-  const { topics, transport } = wanted();
+  const { topics, transport } = parseLocation();
   const language = $("#languages :checked").value;
-  $("#code").textContent = code(language, location.origin, topics, transport);
+  $("#code").textContent = codeSample(language, location.origin, topics, transport);
 }
 
-// --- what the feed tells ----------------------------------------------------------------
+// --- what happens to the feed -----------------------------------------------------------
 
-function stateChanged(told) {
-  const { state, transport, milliseconds, code, reason, detail } = told;
+function handleState(detail) {
+  const { state, transport, code, reason } = detail;
   showState(state, text(`state_${state}`));
-  $("#via").textContent = feed.isFollower
+  $("#feed-transport").textContent = feed.isFollower
     ? text("shared", { transport: transport ?? "…" })
     : transport;
-  const seconds = ((milliseconds ?? 0) / 1000).toFixed(1);
-  const facts = { seconds, code, reason, detail };
-  $("#account").textContent = text(accountOf(told), facts);
-  if (code) byeCame(code, reason);
+  $("#status").textContent = statusText(detail, text);
+  if (code) logBye(code, reason);
   if (state === "waiting") recovery.begin(performance.now(), feed.cursor, feed.lost);
-  if (state === "open") opened();
+  if (state === "open") handleOpen();
   showCursor();
 }
 
-async function opened() {
+async function handleOpen() {
   recovery.end(performance.now());
-  if (recovery.begun) await recover("recovered");
+  if (recovery.interruption) await checkRecovery("recovered");
   else await measure();
 }
 
-function eventCame(frame) {
-  const message = JSON.stringify(frame.data);
-  const time = Date.now();
+function handleEvent({ id, topic, sent_at: sentAt, data }) {
+  const delay = Date.now() - Date.parse(sentAt);
+  const details = { label: "", roundTrip: delay, id, topic };
+  log.add(messageRow("received", JSON.stringify(data), details));
   received += 1;
-  recovery.saw(frame.id);
-  const roundTrip = time - Date.parse(frame.sent_at);
-  log.add({
-    direction: "received",
-    kind: "text",
-    label: "",
-    time,
-    message,
-    length: encoder.encode(message).length,
-    roundTrip,
-    id: frame.id,
-    topic: frame.topic,
-  });
-  showSoon.delay = roundTrip;
-  showSoon();
+  lastDelay = delay;
+  recovery.receive(id);
+  scheduleFigures();
 }
 
-function resetCame({ reason, asked, last_event_id: to }) {
-  recovery.begun = null;
-  note("error", text("row_reset"), text(`reset_${reason}`, { asked, to }));
+function handleReset({ reason, asked, last_event_id: to }) {
+  recovery.cancel();
+  logNote("error", text("row_reset"), text(`reset_${reason}`, { asked, to }));
 }
 
-function byeCame(code, reason) {
-  const words = `${code} ${reason ?? ""}`.trim();
-  note("close", text("row_bye"), words, { code, reason: reason ?? "", clean: true });
+function logBye(code, reason = "") {
+  const note = `${code} ${reason}`.trim();
+  logNote("close", text("row_bye"), note, { code, reason, clean: true });
 }
 
-/** A row that tells of the connection. */
-function note(kind, label, words, facts = {}) {
-  const row = { direction: "event", kind, label, note: words, message: "", length: 0 };
-  log.add({ ...row, ...facts, time: Date.now(), roundTrip: null });
+/** Add a row about the connection. */
+function logNote(kind, label, note, details = {}) {
+  log.add(eventRow(kind, { label, note, ...details, roundTrip: null }));
 }
 
-function showSoon() {
-  showSoon.frame ??= requestAnimationFrame(() => {
-    showSoon.frame = null;
-    $("#delay").textContent = `${number.format(showSoon.delay)} ms`;
-    $("#totals").textContent = `← ${number.format(received)}`;
-    showCursor();
-    reportRecovery();
-  });
+function showFigures() {
+  $("#delay").textContent = `${number.format(lastDelay)} ms`;
+  showTotal();
+  showCursor();
+  reportRecovery();
+}
+
+function showTotal() {
+  $("#totals").textContent = `← ${number.format(received)}`;
 }
 
 function showCursor() {
@@ -164,10 +142,11 @@ function showCursor() {
 
 // --- measuring and recovering -----------------------------------------------------------
 
+/** Show the round trip of a short poll. */
 async function measure() {
   const before = performance.now();
   try {
-    await ask(feed.base, feed.query());
+    await pollOnce(feed.base, feed.query());
     const roundTrip = performance.now() - before;
     $("#round-trip").textContent = `${roundTrip.toFixed(1)} ms`;
   } catch {
@@ -175,20 +154,20 @@ async function measure() {
   }
 }
 
-/** Asks the log what was missed; the feed itself has to bring it. */
-async function recover(how) {
-  recover.how = how;
+/** Read from the log what was missed; the feed itself has to bring it. */
+async function checkRecovery(key) {
+  recoveryKey = key;
   const ids = [];
-  let since = recovery.begun.cursor;
+  let since = recovery.interruption.cursor;
   try {
     for (let more = true; more; ) {
-      const answer = await ask(feed.base, feed.query(since));
-      ids.push(...answer.events.map((event) => event.id));
-      since = answer.last_event_id;
-      more = answer.more;
+      const batch = await pollOnce(feed.base, feed.query(since));
+      ids.push(...batch.events.map((event) => event.id));
+      since = batch.last_event_id;
+      more = batch.more;
     }
   } catch {
-    return; // it will be asked again when the feed has come back
+    return; // checked again when the feed is open again
   }
   recovery.expect(ids);
   reportRecovery();
@@ -197,49 +176,38 @@ async function recover(how) {
 function reportRecovery() {
   const report = recovery.report(feed.lost);
   if (!report) return;
-  const how = report.recovered === 1 ? `${recover.how}_one` : recover.how;
-  const words = text(how, { ...report, seconds: report.seconds.toFixed(1) });
-  $("#recovery").textContent = words;
+  const key = report.recovered === 1 ? `${recoveryKey}_one` : recoveryKey;
+  const note = text(key, { ...report, seconds: report.seconds.toFixed(1) });
+  $("#recovery").textContent = note;
   $("#recovery").dataset.kind = report.lost ? "bad" : "good";
-  note(report.lost ? "error" : "open", text("row_recovered"), words);
+  logNote(report.lost ? "error" : "open", text("row_recovered"), note);
 }
 
-/** Blocks this page, as a long computation or a sleeping phone would. */
+/** Block this page, as a long computation or a sleeping phone would. */
 async function freeze({ target }) {
   recovery.begin(performance.now(), feed.cursor, feed.lost);
   const until = performance.now() + Number(target.dataset.seconds) * 1000;
   while (performance.now() < until);
   recovery.end(performance.now());
-  if (feed.state === "open" && recovery.begun) await recover("thawed");
+  if (feed.state === "open" && recovery.interruption) await checkRecovery("thawed");
 }
 
 // --- a reload ---------------------------------------------------------------------------
 
-/** The rows and the cursor together, so that neither can be ahead of the other. */
-function keep() {
-  const rows = [];
-  let size = 0;
-  for (const row of log.store.rows.slice(-KEPT_ROWS).reverse()) {
-    size += row.message.length + 200;
-    if (size > KEPT_CHARACTERS) break;
-    rows.unshift(row);
-  }
-  const state = { query: location.search, cursor: feed.cursor, received, rows };
-  try {
-    sessionStorage.setItem(KEY, JSON.stringify(state));
-  } catch {
-    // Full or refused: the next page begins where the server says.
-  }
+function save() {
+  const { cursor } = feed;
+  const { rows } = log.store;
+  saveSnapshot({ query: location.search, cursor, received, rows });
 }
 
-/** Shows what the page had before its reload; the cursor to go on from. */
+/** Show what the page had before its reload; return the cursor to go on from. */
 function restore() {
-  const kept = JSON.parse(sessionStorage.getItem(KEY) ?? "null");
-  if (!kept?.cursor || kept.query !== location.search) return start.cursor;
-  for (const row of kept.rows) log.add(row);
-  received = kept.received;
-  $("#totals").textContent = `← ${number.format(received)}`;
-  return kept.cursor;
+  const snapshot = loadSnapshot(location.search);
+  if (!snapshot) return start.cursor;
+  for (const row of snapshot.rows) log.add(row);
+  received = snapshot.received;
+  showTotal();
+  return snapshot.cursor;
 }
 
 $("#subscription").addEventListener("submit", resubscribe);
@@ -249,12 +217,12 @@ $("#copy-code").addEventListener("click", ({ target }) =>
 );
 $("#cut").addEventListener("click", () => feed.cut());
 $("#freeze").addEventListener("click", freeze);
-addEventListener("pagehide", keep);
-document.addEventListener("visibilitychange", () => document.hidden && keep());
+addEventListener("pagehide", save);
+document.addEventListener("visibilitychange", () => document.hidden && save());
 setInterval(() => {
   if (feed.state === "open" && !document.hidden) measure();
 }, MEASURE_MS);
-if ($("#publish")) usePublishForm($("#publish"), text);
-showForm(wanted());
+if ($("#publish")) connectPublishForm($("#publish"), text);
+fillForms(parseLocation());
 showCode();
-subscribe(wanted(), restore());
+subscribe(parseLocation(), restore());

@@ -1,44 +1,55 @@
 /**
- * What became of the events that were published while this page could not hear: how
- * many came afterwards, and how many are missing. Knows no DOM.
+ * Proves that an interruption lost nothing: compares the events that the log has after
+ * the cursor with those that the feed brought. Uses no DOM.
  */
 
 export class Recovery {
-  /** `at` in milliseconds, the cursor of that moment, and the losses so far. */
+  interruption = null; // `{at, cursor, lost}` of its beginning
+  received = null; // ids since then
+  missed = null; // ids that the log has
+  seconds = null; // until the feed was back
+
+  /** Begin at this time (ms), cursor and count of gaps; no-op during an interruption. */
   begin(at, cursor, lost) {
-    if (this.begun) return;
-    this.begun = { at, cursor, lost };
-    this.seen = new Set();
+    if (this.interruption) return;
+    this.interruption = { at, cursor, lost };
+    this.received = new Set();
     this.missed = null;
     this.seconds = null;
   }
 
-  /** The feed is heard again. */
+  /** Record when the feed was back. */
   end(at) {
-    if (this.begun) this.seconds ??= (at - this.begun.at) / 1000;
+    if (this.interruption) this.seconds ??= (at - this.interruption.at) / 1000;
   }
 
-  saw(id) {
-    this.seen?.add(id);
+  cancel() {
+    this.interruption = this.received = this.missed = null;
   }
 
-  /** What the log has after the cursor: all of it has to come. */
+  /** Record an event that the feed brought. */
+  receive(id) {
+    this.received?.add(id);
+  }
+
+  /** Set the events that the log has after the cursor. */
   expect(ids) {
     this.missed = ids;
   }
 
   /**
-   * `{seconds, recovered, lost}`, once all that was missed has come, or null before;
-   * `lostNow` is how often the chain of `previous` has been broken.
+   * Return `{seconds, recovered, lost}` once all missed events have come, null before.
+   * `lost` is the feed's count of gaps now.
    */
-  report(lostNow) {
-    if (!this.begun || !this.missed?.every((id) => this.seen.has(id))) return null;
+  report(lost) {
+    if (!this.interruption || !this.missed) return null;
+    if (!this.missed.every((id) => this.received.has(id))) return null;
     const report = {
       seconds: this.seconds,
       recovered: this.missed.length,
-      lost: lostNow - this.begun.lost,
+      lost: lost - this.interruption.lost,
     };
-    this.begun = this.seen = this.missed = null;
+    this.cancel();
     return report;
   }
 }

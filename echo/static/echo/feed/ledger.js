@@ -1,0 +1,65 @@
+/**
+ * A reader's record of the feed: drops duplicates, advances the cursor, and counts the
+ * gaps in the chain of `previous`. Uses no network and no DOM.
+ */
+
+/** Return true if `id` is at or before `cursor`, in the same epoch of the log. */
+export function isCovered(id, cursor) {
+  if (!id || !cursor) return false;
+  const [epoch, number] = id.split("-");
+  const [otherEpoch, otherNumber] = cursor.split("-");
+  return epoch === otherEpoch && BigInt(number) <= BigInt(otherNumber);
+}
+
+export class Ledger {
+  /** `cursor` is an id, or null to begin with the server's `hello`. */
+  constructor(cursor = null) {
+    this.lost = 0;
+    this.startAt(cursor);
+  }
+
+  startAt(cursor) {
+    this.start = this.cursor = cursor;
+    this.latest = new Map(); // the id of the last event taken, by topic
+  }
+
+  /** Record a frame; return false for a duplicate event. */
+  take(frame) {
+    switch (frame.type) {
+      case "event":
+        return this.takeEvent(frame);
+      case "reset":
+        this.startAt(frame.last_event_id);
+        return true;
+      default:
+        this.advance(frame.last_event_id);
+        return true;
+    }
+  }
+
+  takeEvent({ id, previous, topic }) {
+    if (isCovered(id, this.cursor)) return false;
+    if (!this.isChained(previous, topic)) this.lost += 1;
+    this.latest.set(topic, id);
+    this.cursor = id;
+    this.start ??= previous ?? id;
+    return true;
+  }
+
+  /** Return true if `previous` is the last event taken on the topic. */
+  isChained(previous, topic) {
+    // The topic's first event, or its first since its events were pruned so long ago that
+    // it was forgotten: a reader who missed one of those has got a reset.
+    if (previous === null) return true;
+    if (this.latest.has(topic)) return previous === this.latest.get(topic);
+    if (this.start === null) return true;
+    return isCovered(previous, this.start);
+  }
+
+  /** Move the cursor forward to this id; no-op if it is there or beyond. */
+  advance(id) {
+    if (!id || isCovered(id, this.cursor)) return;
+    if (this.cursor === null) this.startAt(id);
+    else this.cursor = id;
+  }
+}
