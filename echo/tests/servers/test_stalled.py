@@ -123,7 +123,9 @@ def test_a_close_that_waits_to_be_read_cuts_the_connection(
     impatient_site: LiveSite,
 ) -> None:
     with small_socket(impatient_site.port) as client:
-        client.sendall(f"GET /echo HTTP/1.1\r\nHost: 127.0.0.1\r\n{UPGRADE}\r\n".encode())
+        client.sendall(
+            f"GET /echo HTTP/1.1\r\nHost: 127.0.0.1\r\n{UPGRADE}\r\n".encode()
+        )
         client.recv(1)
         message = encode(Opcode.BINARY, bytes(1024 * 1024))
         client.setblocking(False)
@@ -142,7 +144,9 @@ def test_a_close_that_waits_to_be_read_cuts_the_connection(
 def test_a_client_that_reads_slowly_is_not_cut(impatient_site: LiveSite) -> None:
     """For three times the timeout it reads less than the server could write."""
     with small_socket(impatient_site.port) as client:
-        client.sendall(f"GET /echo HTTP/1.1\r\nHost: 127.0.0.1\r\n{UPGRADE}\r\n".encode())
+        client.sendall(
+            f"GET /echo HTTP/1.1\r\nHost: 127.0.0.1\r\n{UPGRADE}\r\n".encode()
+        )
         client.recv(1)
         write_until_stalled(client, encode(Opcode.BINARY, bytes(64 * 1024)))
         until = time.monotonic() + 3 * WRITE_TIMEOUT_SECONDS
