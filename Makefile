@@ -10,9 +10,13 @@ STRICT =
 FUZZ_SECONDS = 600
 # Passed on to pytest, or to what measures.
 ARGS =
+PARALLEL = -n auto --dist worksteal
+FAST = echo/tests/test_*.py echo/tests/feed echo/tests/admin echo/tests/views \
+	echo/tests/transports/test_contract.py echo/tests/servers/test_messages.py \
+	echo/tests/servers/test_closing.py echo/tests/servers/test_handshake.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint lint-python lint-web fmt conformance bench fanout operator chromium
+.PHONY: help run test test-fast soak lint lint-python lint-web fmt conformance bench fanout operator chromium
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +31,10 @@ run: .venv/packages ## start the site (HOST=127.0.0.1 PORT=8000)
 	@exec $(PY) manage.py runserver $(HOST):$(PORT)
 
 test: .venv/dev-packages chromium ## run all the tests (STRICT=1 skips none, ARGS="-k echo")
-	@$(PY) -m pytest $(if $(STRICT),--no-skips) $(ARGS)
+	@$(PY) -m pytest $(PARALLEL) $(if $(STRICT),--no-skips) $(ARGS)
+
+test-fast: .venv/dev-packages ## run the units and the contracts on the wire, in a minute
+	@$(PY) -m pytest $(PARALLEL) $(FAST) $(ARGS)
 
 soak: .venv/dev-packages ## run the survival tests with their full figures, and the fuzzer (FUZZ_SECONDS=600)
 	@$(PY) -m pytest --soak --fuzz-seconds $(FUZZ_SECONDS) \

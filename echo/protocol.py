@@ -25,7 +25,6 @@ class CloseCode(IntEnum):
     SERVICE_RESTART = 1012
     # The feed's own. 4000-4499 mean "reconnect", 4500-4999 "do not".
     SHUTDOWN = 4001
-    TOO_SLOW = 4008
     ASKED_TO_RECONNECT = 4011
     BAD_REQUEST = 4501
     DISCONNECTED_BY_OPERATOR = 4503

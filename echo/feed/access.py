@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
-from django.db.models import Q
-
 from echo.protocol import NotAllowed, matches
 
 # The first words of topics that are not public.
@@ -92,13 +90,3 @@ class Interest:
     @cached_property
     def exact(self) -> list[str]:
         return [pattern for pattern in self.patterns if not pattern.endswith("*")]
-
-    def query(self, column: str) -> Q:
-        """A database filter that lets through at least what ``matches``, often no more."""
-        if "*" in self.patterns:
-            return Q()
-        wanted = Q(**{f"{column}__in": self.exact})
-        for pattern in self.patterns:
-            if pattern.endswith(".*"):
-                wanted |= Q(**{f"{column}__startswith": pattern[:-1]})
-        return wanted

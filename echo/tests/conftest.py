@@ -1,5 +1,6 @@
 """Fixtures for every test: the site as real processes. And a mode that skips nothing."""
 
+import os
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -26,6 +27,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuzz-seed", type=int, help="repeat a round (default: see above)"
     )
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers a core: most tests wait for a server more than they compute."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -161,7 +161,6 @@ def test_the_feed_s_close_codes_say_whether_to_come_back() -> None:
     own = {code.name: code // 500 for code in CloseCode if code >= 4000}
     assert own == {
         "SHUTDOWN": 8,
-        "TOO_SLOW": 8,
         "ASKED_TO_RECONNECT": 8,
         "BAD_REQUEST": 9,
         "DISCONNECTED_BY_OPERATOR": 9,

@@ -20,7 +20,7 @@ PRODUCTION = {
     "ALLOWED_HOSTS": "127.0.0.1",
     "HTTPS": "off",
 }
-ROWS = pytest.StashKey[list[str]]()
+ROW = "survival"
 
 Start = Callable[..., LiveSite]
 Size = Callable[[int, int], int]
@@ -120,7 +120,9 @@ def end(site: LiveSite) -> None:
 
 
 @pytest.fixture
-def report(request: pytest.FixtureRequest) -> Report:
+def report(
+    request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> Report:
     """Checks a row's figures, and shows them at the end of the run."""
 
     def check(what: str, figures: Figures, **also: object) -> None:
@@ -129,17 +131,23 @@ def report(request: pytest.FixtureRequest) -> Report:
             f"{request.node.name}: {what}: lost {figures.lost}, "
             f"doubled {figures.doubled}, out of order {figures.disordered}"
         )
-        rows = request.config.stash.setdefault(ROWS, [])
-        rows.append(f"{line}; {extra}" if extra else line)
-        assert figures == Figures(), rows[-1]
+        row = f"{line}; {extra}" if extra else line
+        record_property(ROW, row)  # travels with the test's report, from a worker too
+        assert figures == Figures(), row
 
     return check
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    if rows := config.stash.get(ROWS, None):
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    rows = [
+        value
+        for outcome in ("passed", "failed")
+        for test in terminalreporter.stats.get(outcome, [])
+        if test.when == "call"
+        for name, value in test.user_properties
+        if name == ROW
+    ]
+    if rows:
         terminalreporter.section("what the feed lived through")
         for row in rows:
             terminalreporter.line(row)
