@@ -158,12 +158,13 @@ class Guard:
             )
 
     def end_silence(self) -> None:
-        """Close without a word; the rest of the last answer may take its time."""
-        if self.requests:
-            self.after(settings.WRITE_TIMEOUT_SECONDS, self.connection.cut)
-            self.connection.close()
-        else:
-            self.connection.cut()
+        """Close without a word; the rest of the last answer may take its time.
+
+        Cutting at once would be a TCP reset under Twisted.
+        """
+        seconds = settings.WRITE_TIMEOUT_SECONDS if self.requests else LINGER_SECONDS
+        self.after(seconds, self.connection.cut)
+        self.connection.close()
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer in the application's place, and end the connection."""
