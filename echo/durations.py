@@ -15,6 +15,12 @@ DECIMAL = re.compile(NUMBER)
 PART = re.compile(rf"({NUMBER})([a-zµμ]++)")
 
 
+def remedy(text: str) -> str:
+    """Return what an error says in addition of a text that is too long to be read."""
+    too_long = len(text) > MAX_CHARACTERS
+    return f", in at most {MAX_CHARACTERS} characters" if too_long else ""
+
+
 def parse_decimal(text: str) -> float | None:
     """Return a number of digits and at most one dot, or None for any other text."""
     if len(text) > MAX_CHARACTERS or not DECIMAL.fullmatch(text):

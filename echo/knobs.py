@@ -41,8 +41,8 @@ def parse_duration(text: str) -> float:
     seconds = durations.parse_duration(text, DURATION_UNITS)
     if seconds is None:
         raise KnobError(
-            "a duration such as 250ms, 1.5s or 2, from 0s to 10s, in at most "
-            f"{durations.MAX_CHARACTERS} characters"
+            "a duration such as 250ms, 1.5s or 2, from 0s to 10s"
+            + durations.remedy(text)
         )
     if seconds > MAX_DURATION_SECONDS:
         raise KnobError("a duration from 0s to 10s")
@@ -53,10 +53,7 @@ def parse_share(text: str) -> float:
     """A number from 0 to 1."""
     share = durations.parse_decimal(text)
     if share is None or share > 1:
-        raise KnobError(
-            "a number from 0 to 1, such as 0.25, in at most "
-            f"{durations.MAX_CHARACTERS} characters"
-        )
+        raise KnobError("a number from 0 to 1, such as 0.25" + durations.remedy(text))
     return share
 
 

@@ -92,8 +92,8 @@ def parse_duration(text: str) -> float:
     seconds = durations.parse_duration(text, UNIT_SECONDS)
     if seconds is None:
         raise ArgumentTypeError(
-            "expected a duration such as 250ms, 1.5s, 1m30s or 2, in at most "
-            f"{durations.MAX_CHARACTERS} characters, got {cut(text)}"
+            "expected a duration such as 250ms, 1.5s, 1m30s or 2"
+            f"{durations.remedy(text)}, got {cut(text)}"
         )
     return seconds
 

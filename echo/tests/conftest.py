@@ -3,11 +3,16 @@
 import os
 from collections.abc import Generator, Iterator
 
+import hypothesis
 import pytest
 from django.conf import settings
 
 from echo.tests.live import COMMANDS, LiveSite
 from echo.tests.survival.backends import Redis
+
+# A busy machine may take its time for any example.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

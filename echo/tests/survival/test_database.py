@@ -17,8 +17,8 @@ from echo.tests.survival.publishers import MAKE_TOKEN, flood
 from echo.tests.survival.reader import Reader, eventually, settled
 from echo.tests.transports.adapters import EventStream, Refused, take_data
 
-# A client is answered within 5 s; a busy machine may take a second more.
-ANSWER_SECONDS = 6.0
+# A client is answered within 5 s; a busy machine may take twice that.
+ANSWER_SECONDS = 10.0
 MAX_CONNECTIONS = 10
 MORE_THAN_REMEMBERED = 3000
 MAKE_SESSION = """
