@@ -41,7 +41,7 @@ def test_with_no_options_it_is_gorillas_client(site: LiveSite, tmp_path: Path) -
     assert "interrupt" in result.lines
     assert result.lines[-1] == "closed: 1000 (OK)"
     first, second = map(datetime.fromisoformat, result.received[:2])
-    assert (second - first).total_seconds() > 0.9
+    assert (second - first).total_seconds() > 0.5  # a second, and a busy machine
 
 
 def test_sigterm_ends_it_as_politely_as_ctrl_c(
