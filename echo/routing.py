@@ -1,5 +1,7 @@
 """What is routed beside Django's urls.py: WebSockets, and the feed's HTTP."""
 
+from typing import Any
+
 from django.urls import path, re_path
 
 from echo.consumers import EchoConsumer
@@ -21,3 +23,19 @@ http_urlpatterns = [
     path("feed/poll", PollConsumer.as_asgi()),
     path("feed/publish", PublishConsumer.as_asgi()),
 ]
+
+
+def below_root_path(application: Any) -> Any:
+    """Wrap an application so that each path begins with the server's ``--root-path``.
+
+    uvicorn puts the root path before what it is asked for, Daphne leaves that to a proxy,
+    and Channels' URLRouter raises ValueError for a path without it.
+    """
+
+    async def place(scope: Any, receive: Any, send: Any) -> None:
+        root = (scope.get("root_path") or "").rstrip("/")
+        if root and not (scope.get("path", root) + "/").startswith(root + "/"):
+            scope = scope | {"path": root + scope["path"]}
+        await application(scope, receive, send)
+
+    return place

@@ -13,14 +13,20 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wsdemo.settings")
 django_application = get_asgi_application()  # before anything that imports models
 
 from echo.handshake import SameOrigin  # noqa: E402
-from echo.routing import http_urlpatterns, websocket_urlpatterns  # noqa: E402
+from echo.routing import (  # noqa: E402
+    below_root_path,
+    http_urlpatterns,
+    websocket_urlpatterns,
+)
 from echo.servers import make_uvicorn_faithful  # noqa: E402
 
 make_uvicorn_faithful()
 
-application = ProtocolTypeRouter(
-    {
-        "http": URLRouter([*http_urlpatterns, re_path("", django_application)]),
-        "websocket": SameOrigin(URLRouter(websocket_urlpatterns)),
-    }
+application = below_root_path(
+    ProtocolTypeRouter(
+        {
+            "http": URLRouter([*http_urlpatterns, re_path("", django_application)]),
+            "websocket": SameOrigin(URLRouter(websocket_urlpatterns)),
+        }
+    )
 )

@@ -280,10 +280,7 @@ class WebSocketProtocol(Protocol):
             elif "_" not in name:  # CVE-2015-0219
                 headers.append((name.lower().encode("ascii"), value.encode("latin-1")))
         client, server = self.addresses()
-        secure = self.transport.getHost().type == "TLS" or hasattr(
-            self.transport, "getPeerCertificate"
-        )
-        scheme = "https" if secure else "http"
+        scheme = "https" if hasattr(self.transport, "getPeerCertificate") else "http"
         if self.server.proxy_forwarded_address_header:
             client, scheme = parse_x_forwarded_for(
                 dict(headers),

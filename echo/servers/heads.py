@@ -150,6 +150,8 @@ def judge(head: Head, untrusted: frozenset[bytes]) -> None:
         for name, value in head.headers
         if b"_" not in name and name.lower() not in untrusted
     ]
+    if head.version == b"HTTP/1.0":  # its clients know no 100 (RFC 9110 section 10.1.1)
+        head.replace(b"expect", None)
     judge_host(head)
     if head.is_handshake:
         judge_handshake(head)

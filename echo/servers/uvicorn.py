@@ -431,6 +431,27 @@ class GuardedMethods(ClosesOverTls):
         return "{}:{}".format(*self.client) if self.client else "-"
 
 
+class OldClients:
+    """The method that httptools' requests get, for clients that speak HTTP/1.0."""
+
+    scope: dict[str, Any]
+    chunked_encoding: bool | None
+    expected_content_length: int
+    stock_send: Callable[[Any], Awaitable[None]]
+    ends_with_connection = False
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """End a body of unknown length with the connection: HTTP/1.0 has no chunks."""
+        if message["type"] == "http.response.start":
+            names = [name.lower() for name, _ in message.get("headers", ())]
+            if self.scope["http_version"] == "1.0" and b"content-length" not in names:
+                self.ends_with_connection = True
+                self.chunked_encoding = False
+        elif self.ends_with_connection:  # so much is as long as it should be
+            self.expected_content_length = len(message.get("body", b""))
+        await self.stock_send(message)
+
+
 def let_cut(protocol: Any) -> None:
     """Gives an application the means to cut its connection.
 
@@ -519,7 +540,8 @@ def require(kind: type, methods: Iterable[str], attributes: Iterable[str]) -> No
 
 def replace_methods(kind: type, methods: type) -> None:
     """Put the methods in the place of the class's own, which are kept as stock_…."""
-    for name, value in [*vars(ClosesOverTls).items(), *vars(methods).items()]:
+    inherited = vars(ClosesOverTls) if issubclass(methods, ClosesOverTls) else {}
+    for name, value in [*inherited.items(), *vars(methods).items()]:
         if name.startswith("__"):
             continue
         if hasattr(kind, name):
@@ -566,6 +588,10 @@ def change_uvicorn() -> None:
     for kind, cycle in modules:
         replace_methods(kind, GuardedMethods)
         let_cut(cycle)
+        if (
+            "chunked_encoding" in cycle.__init__.__code__.co_names
+        ):  # h11 sees to it itself
+            replace_methods(cycle, OldClients)
     sweep_connections(Server)
     check_at_start(Server, protocol, tuple(kind for kind, _ in modules))
     # uvicorn takes a refusal with a status of its own for no answer, and logs an error.
