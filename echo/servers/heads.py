@@ -152,11 +152,24 @@ def judge(head: Head, untrusted: frozenset[bytes]) -> None:
     ]
     if head.version == b"HTTP/1.0":  # its clients know no 100 (RFC 9110 section 10.1.1)
         head.replace(b"expect", None)
+    judge_forwarded(head)
     judge_host(head)
     if head.is_handshake:
         judge_handshake(head)
     else:  # h2c, which nobody here speaks
         head.replace(b"upgrade", None)
+
+
+def judge_forwarded(head: Head) -> None:
+    """Refuse X-Forwarded-… that is no ASCII: a proxy passes on what it got, and adds to it.
+
+    Daphne decodes it as UTF-8, and fails.
+    """
+    for name, value in head.headers:
+        if name.lower().startswith(b"x-forwarded-") and not value.isascii():
+            raise Refusal(
+                400, f"expected {name.decode()} in ASCII, got {quoted(value)}"
+            )
 
 
 def judge_host(head: Head) -> None:

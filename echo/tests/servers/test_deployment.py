@@ -62,7 +62,8 @@ class PlacedSite(LiveSite):
         super().__init__(server, directory)
         start = DAPHNE if server == "daphne" else UVICORN
         port = ["--port", str(self.port)]
-        self.command = [*start, *port, "--root-path", "/app", APPLICATION]
+        self.command = [*start, *port, "--root-path", "/app"]
+        self.command += ["--proxy-headers", APPLICATION]
 
     def connect(self) -> socket.socket:
         return socket.create_connection(
@@ -172,3 +173,14 @@ def test_a_client_of_http_1_0_gets_no_100(unix_site: UnixSite) -> None:
     request = b"POST /anything HTTP/1.0\r\nHost: localhost\r\n"
     body = b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\nhi"
     assert ask(unix_site, request + body)[0] == 200
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "x-forwarded-proto"])
+@pytest.mark.parametrize("rest", [LAST, HANDSHAKE], ids=["request", "handshake"])
+def test_a_forwarded_address_that_is_not_ascii_is_refused(
+    placed_site: PlacedSite, name: str, rest: bytes
+) -> None:
+    forwarded = b"X-Forwarded-For: 1.2.3.4\r\n" + name.encode() + b": \xff\xfe\r\n"
+    status, body = ask(placed_site, b"GET /echo HTTP/1.1\r\n" + forwarded + rest)
+    assert status == 400
+    assert name in json.loads(body)["detail"]
