@@ -71,7 +71,10 @@ class PlacedSite(LiveSite):
         )
 
 
-SITES = {"unix": UnixSite, "placed": PlacedSite}
+SITES: dict[str, type[UnixSite] | type[PlacedSite]] = {
+    "unix": UnixSite,
+    "placed": PlacedSite,
+}
 
 
 @pytest.fixture(scope="module", params=["daphne", "uvicorn"])
@@ -81,7 +84,8 @@ def server(request: pytest.FixtureRequest) -> str:
 
 @contextlib.contextmanager
 def running(kind: str, server: str, directory: Path) -> Iterator[UnixSite | PlacedSite]:
-    with SITES[kind](server, directory) as live:
+    live = SITES[kind](server, directory)
+    with live:
         yield live
     assert "Traceback" not in live.log, live.log
     assert "ERROR" not in live.log, live.log
