@@ -582,15 +582,15 @@ def change_uvicorn() -> None:
     for kind, cycle in modules:
         require(kind, HTTP_METHODS, HTTP_ATTRIBUTES)
         require(cycle, ("run_asgi",), CYCLE_ATTRIBUTES)
+        if cycle.__module__.endswith("httptools_impl"):
+            require(cycle, ("send",), ("chunked_encoding", "expected_content_length"))
     uvicorn.ServerProtocol = core  # type: ignore[misc, assignment]
     replace_methods(protocol, FaithfulMethods)
     let_cut(protocol)
     for kind, cycle in modules:
         replace_methods(kind, GuardedMethods)
         let_cut(cycle)
-        if (
-            "chunked_encoding" in cycle.__init__.__code__.co_names
-        ):  # h11 sees to it itself
+        if cycle.__module__.endswith("httptools_impl"):  # h11 sees to it itself
             replace_methods(cycle, OldClients)
     sweep_connections(Server)
     check_at_start(Server, protocol, tuple(kind for kind, _ in modules))
