@@ -40,7 +40,7 @@ class EchoConsumer(AsyncWebsocketConsumer):
             with open_connections.connection(client[0] if client else ""):
                 await self.converse()
         except TooMany as error:
-            await refuse(send, error.status, str(error))
+            await refuse(send, error.status, str(error), error.retry_after_seconds)
 
     async def converse(self) -> None:
         """The whole life of a connection: the handshake, the echoes, and the close."""

@@ -21,19 +21,19 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 
-from echo.protocol import FeedError, TooLarge, error_body
+from echo.protocol import (
+    LOG_RETRY_SECONDS,
+    FeedError,
+    TooLarge,
+    Unauthorized,
+    error_body,
+)
 
 logger = logging.getLogger("echo.feed")
 
 JSON = b"application/json; charset=utf-8"
 # A body that is not whole by then is not waited for.
 BODY_SECONDS = 20.0
-# What a refusal with this status has in its headers, beside the reason in its body.
-REFUSAL_HEADERS = {
-    401: [(b"www-authenticate", b"Bearer")],
-    429: [(b"retry-after", b"1")],
-    503: [(b"retry-after", b"2")],
-}
 
 Header = tuple[bytes, bytes]
 T = TypeVar("T")
@@ -64,12 +64,11 @@ class HttpConsumer(AsyncHttpConsumer):
             if await self.is_acceptable():
                 await self.handle()
         except FeedError as error:
-            await self.refuse(error.status, str(error))
+            await self.refuse(error.status, str(error), headers_of(error))
         except DatabaseError as error:
             logger.warning("%s: the database failed: %s", scope["path"], error)
-            await self.refuse(
-                503, "the log cannot be reached: try again a little later"
-            )
+            detail = "the log cannot be reached: try again a little later"
+            await self.refuse(503, detail, [retry_after(LOG_RETRY_SECONDS)])
         except Disconnected:
             pass
 
@@ -159,8 +158,20 @@ class HttpConsumer(AsyncHttpConsumer):
         self, status: int, detail: str, headers: Iterable[Header] = ()
     ) -> None:
         """Answer with an error as JSON: status_code, error and detail."""
-        extra = [(b"cache-control", b"no-store"), *REFUSAL_HEADERS.get(status, ())]
-        await self.answer_json(status, error_body(status, detail), [*extra, *headers])
+        headers = [(b"cache-control", b"no-store"), *headers]
+        await self.answer_json(status, error_body(status, detail), headers)
+
+
+def headers_of(error: FeedError) -> list[Header]:
+    """Return what a refusal has in its headers, beside the reason in its body."""
+    if isinstance(error, Unauthorized):
+        return [(b"www-authenticate", b"Bearer")]
+    seconds = error.retry_after_seconds
+    return [] if seconds is None else [retry_after(seconds)]
+
+
+def retry_after(seconds: int) -> Header:
+    return b"retry-after", b"%d" % seconds
 
 
 _security_headers: dict[bool, list[Header]] = {}

@@ -88,10 +88,15 @@ TOPIC = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 EVENT_ID = re.compile(rf"([0-9A-Za-z]{{{EPOCH_LENGTH}}})-(0|[1-9][0-9]{{0,17}})")
 
 
+# When a client that was refused for want of the log may come back.
+LOG_RETRY_SECONDS = 2
+
+
 class FeedError(ValueError):
     """A request to the feed that cannot be honoured; says expected, got, and remedy."""
 
     status = 400
+    retry_after_seconds: int | None = None  # None: the same request fails again
 
 
 class TooLarge(FeedError):
@@ -104,6 +109,7 @@ class TooMany(FeedError):
     """A limit on connections or on publishing has been reached: later, or fewer."""
 
     status = 429
+    retry_after_seconds = 1
 
 
 class Unauthorized(FeedError):

@@ -12,11 +12,7 @@ from django.db import DatabaseError
 
 from echo.feed import Connection, Subscription, find_reader, subscribe
 from echo.handshake import refuse
-from echo.protocol import CloseCode, FeedError, FeedQuery
-
-# When a client that was refused may come back: at a limit; and while the log is away.
-TOO_MANY_RETRY_SECONDS = 1
-LOG_RETRY_SECONDS = 2
+from echo.protocol import LOG_RETRY_SECONDS, CloseCode, FeedError, FeedQuery
 
 logger = logging.getLogger("echo.feed")
 
@@ -34,8 +30,9 @@ class FeedConsumer(AsyncWebsocketConsumer):
         try:
             subscription = await self.open_subscription()
         except FeedError as error:
-            retry = TOO_MANY_RETRY_SECONDS if error.status == 429 else None
-            return await refuse(send, error.status, str(error), retry)
+            return await refuse(
+                send, error.status, str(error), error.retry_after_seconds
+            )
         except DatabaseError:
             detail = "the log cannot be reached: try again a little later"
             return await refuse(send, 503, detail, LOG_RETRY_SECONDS)

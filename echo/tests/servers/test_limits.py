@@ -43,6 +43,7 @@ def test_connections_over_a_limit_are_refused_and_ended_ones_make_room(
     with pytest.raises(Refused, match="127.0.0.1 has its 3 connections: close") as over:
         Connection(small_site.port)
     assert over.value.status == 429
+    assert over.value.headers["retry-after"] == "1"
     assert json.loads(over.value.body)["status_code"] == 429
     with pytest.raises(Refused, match="429"):
         Connection(small_site.port, "/echo?reject=418")
