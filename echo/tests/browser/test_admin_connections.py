@@ -327,6 +327,7 @@ async def test_the_page_never_scrolls_sideways(
     await page.select_option("select[name=action]", "disconnect")
     await page.get_by_role("button", name="Go").click()
     await page.wait_for_selector("#id_reason")
+    await page.wait_for_load_state("load")  # with its styles
     assert await page.evaluate(f"{root}.scrollWidth") == width
 
 
