@@ -88,7 +88,7 @@ TOPIC = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 EVENT_ID = re.compile(rf"([0-9A-Za-z]{{{EPOCH_LENGTH}}})-(0|[1-9][0-9]{{0,17}})")
 
 
-# When a client that was refused for want of the log may come back.
+# How soon a client may try again while the log cannot be reached.
 LOG_RETRY_SECONDS = 2
 
 

@@ -14,8 +14,8 @@ from django.db import OperationalError, close_old_connections, connection
 
 # A caller is answered within 5 s, whatever the database does.
 ANSWER_SECONDS = 4.5
-# How long SQLite waits for another's lock; settings.py has PostgreSQL's. Shorter than an
-# answer, so that a caller who is told of a failure can be sure of it.
+# How long SQLite waits for another's lock; settings.py has PostgreSQL's. Shorter than
+# ANSWER_SECONDS, so that what is reported as failed does not happen afterwards.
 LOCK_MILLISECONDS = 4000
 # Calls that may wait for the threads of one job; each waits ANSWER_SECONDS at most.
 MAX_WAITING_CALLS = 1000
