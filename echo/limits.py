@@ -25,16 +25,27 @@ class ConnectionLimits:
     @contextmanager
     def connection(self, address: str) -> Iterator[None]:
         """Count a connection while the block lasts. Raises TooMany at a limit."""
-        self.refuse_too_many(address)
-        self.total += 1
-        self.by_address[address] += 1
+        self.take(address)
         try:
             yield
         finally:
-            self.total -= 1
-            self.by_address[address] -= 1
-            if not self.by_address[address]:
-                del self.by_address[address]
+            self.free(address)
+
+    def take(self, address: str) -> None:
+        """Count a connection until ``free``. Raises TooMany at a limit.
+
+        Before anything is waited for: the others of a burst would all find a place.
+        """
+        self.refuse_too_many(address)
+        self.total += 1
+        self.by_address[address] += 1
+
+    def free(self, address: str) -> None:
+        """Count one connection of an address less."""
+        self.total -= 1
+        self.by_address[address] -= 1
+        if not self.by_address[address]:
+            del self.by_address[address]
 
     def refuse_too_many(self, address: str) -> None:
         limit = getattr(settings, f"{self.name}_MAX_CONNECTIONS")

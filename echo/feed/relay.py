@@ -12,14 +12,12 @@ import os
 import random
 import secrets
 import time
-from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from django.conf import settings
 from django.db import DatabaseError
 
 from echo.feed import history as past
@@ -39,8 +37,9 @@ from echo.feed.stats import STATS_TOPIC, Stats
 from echo.feed.subscription import Connection, State, Subscription
 from echo.feed.tally import Tallies
 from echo.feed.threads import ANSWER_SECONDS, Unanswered, history, tail, upkeep
+from echo.limits import ConnectionLimits
 from echo.models import Event as EventRow
-from echo.protocol import CloseCode, EventId, FeedQuery, TooMany
+from echo.protocol import CloseCode, EventId, FeedQuery
 
 logger = logging.getLogger("echo.feed")
 
@@ -89,7 +88,8 @@ class Relay:
         self.started_at = time.time()
         self.head = EventId("", 0)
         self.subscriptions: dict[str, Subscription] = {}
-        self.addresses: Counter[str] = Counter()
+        # Counts the subscriptions, and the places of those that are not there yet.
+        self.limits = ConnectionLimits("FEED")
         self.oldest_known: dict[Interest, tuple[float, EventId]] = {}
         self.readers_of: dict[str, dict[str, Subscription]] = {}
         self.recent = Recent()
@@ -99,8 +99,6 @@ class Relay:
         self.stats = Stats(self)
         self.nodes = Nodes(self)
         self.rights = Rights(self)
-        # Places that are taken by connections whose subscription is not there yet.
-        self.reserved = 0
         # False when the log has refused to be read; a look without an answer changes nothing.
         self.log_up = True
         # When the log was last read, by the loop's clock.
@@ -178,16 +176,14 @@ class Relay:
         Raises FeedError for a ``since`` that is no id, TooMany at a limit, and a
         DatabaseError when the log is needed and cannot be read.
         """
-        self.reserve(connection.address)
+        self.limits.take(connection.address)
         try:
             if not self.subscriptions:
                 self.look.set()  # with nobody to tell, it may be a second since the last look
             cursor, notice = await self.judge(interest, since, connection.address)
         except BaseException:
-            self.free_place(connection.address)
+            self.limits.free(connection.address)
             raise
-        finally:
-            self.reserved -= 1
         subscription = Subscription(self, interest, connection, heartbeat_seconds)
         if since == "now":
             cursor = self.head
@@ -208,29 +204,6 @@ class Relay:
         if self.stopping:
             self.dismiss(subscription)
         return subscription
-
-    def reserve(self, address: str) -> None:
-        """Takes a place for a connection, or raises TooMany at one of the limits.
-
-        Before anything is waited for: the others of a burst would all find a place.
-        """
-        if len(self.subscriptions) + self.reserved >= settings.FEED_MAX_CONNECTIONS:
-            raise TooMany(
-                f"this node has its {settings.FEED_MAX_CONNECTIONS} connections: try later"
-            )
-        if self.addresses[address] >= settings.FEED_MAX_CONNECTIONS_PER_ADDRESS:
-            raise TooMany(
-                f"{address} has its {settings.FEED_MAX_CONNECTIONS_PER_ADDRESS} "
-                "connections: close some first"
-            )
-        self.reserved += 1
-        self.addresses[address] += 1
-
-    def free_place(self, address: str) -> None:
-        """Counts one connection of an address less."""
-        self.addresses[address] -= 1
-        if not self.addresses[address]:
-            del self.addresses[address]
 
     async def judge(
         self, interest: Interest, since: str, address: str
@@ -265,7 +238,7 @@ class Relay:
         identity = subscription.connection.id
         if self.subscriptions.pop(identity, None) is None:
             return
-        self.free_place(subscription.connection.address)
+        self.limits.free(subscription.connection.address)
         for readers_of_topic in self.readers_of.values():
             readers_of_topic.pop(identity, None)
         self.stats.left(subscription)

@@ -249,8 +249,8 @@ async def test_a_burst_finds_no_more_places_than_there_are(
     ]
     taken = await asyncio.gather(*burst, return_exceptions=True)
     assert sum(isinstance(one, TooMany) for one in taken) == 35
-    assert len(relay.subscriptions) == relay.addresses.total() == 5
-    assert max(relay.addresses.values()) <= 2
+    assert len(relay.subscriptions) == relay.limits.by_address.total() == 5
+    assert max(relay.limits.by_address.values()) <= 2
 
 
 async def test_a_connection_that_is_not_made_gives_its_place_back(
@@ -268,7 +268,7 @@ async def test_a_connection_that_is_not_made_gives_its_place_back(
     waiting = asyncio.create_task(subscribe(relay, since="earliest"))
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    assert (relay.reserved, relay.addresses) == (0, Counter())
+    assert (relay.limits.total, relay.limits.by_address) == (0, Counter())
     await subscribe(relay)
 
 

@@ -409,7 +409,7 @@ async def test_a_closed_subscription_leaves_nothing_behind(relay: Relay) -> None
     reader.close()
     reader.close()
     assert relay.subscriptions == {}
-    assert not relay.addresses
+    assert not relay.limits.by_address
     assert not any(relay.readers_of.values())
 
 
