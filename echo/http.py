@@ -23,6 +23,7 @@ from django.middleware.security import SecurityMiddleware
 
 from echo.protocol import (
     LOG_RETRY_SECONDS,
+    LOG_UNREACHABLE,
     FeedError,
     TooLarge,
     Unauthorized,
@@ -67,8 +68,7 @@ class HttpConsumer(AsyncHttpConsumer):
             await self.refuse(error.status, str(error), headers_of(error))
         except DatabaseError as error:
             logger.warning("%s: the database failed: %s", scope["path"], error)
-            detail = "the log cannot be reached: try again a little later"
-            await self.refuse(503, detail, [retry_after(LOG_RETRY_SECONDS)])
+            await self.refuse(503, LOG_UNREACHABLE, [retry_after(LOG_RETRY_SECONDS)])
         except Disconnected:
             pass
 

@@ -88,7 +88,8 @@ TOPIC = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 EVENT_ID = re.compile(rf"([0-9A-Za-z]{{{EPOCH_LENGTH}}})-(0|[1-9][0-9]{{0,17}})")
 
 
-# How soon a client may try again while the log cannot be reached.
+# What a client is refused with while the log cannot be reached, and how soon it may try again.
+LOG_UNREACHABLE = "the log cannot be reached: try again a little later"
 LOG_RETRY_SECONDS = 2
 
 

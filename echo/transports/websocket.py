@@ -12,7 +12,13 @@ from django.db import DatabaseError
 
 from echo.feed import Connection, Subscription, find_reader, subscribe
 from echo.handshake import refuse
-from echo.protocol import LOG_RETRY_SECONDS, CloseCode, FeedError, FeedQuery
+from echo.protocol import (
+    LOG_RETRY_SECONDS,
+    LOG_UNREACHABLE,
+    CloseCode,
+    FeedError,
+    FeedQuery,
+)
 
 logger = logging.getLogger("echo.feed")
 
@@ -34,8 +40,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
                 send, error.status, str(error), error.retry_after_seconds
             )
         except DatabaseError:
-            detail = "the log cannot be reached: try again a little later"
-            return await refuse(send, 503, detail, LOG_RETRY_SECONDS)
+            return await refuse(send, 503, LOG_UNREACHABLE, LOG_RETRY_SECONDS)
         try:
             await self.carry(subscription, receive)
         finally:
