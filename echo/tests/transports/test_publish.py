@@ -17,15 +17,9 @@ from echo.tests.transports.adapters import Answer
 from echo.transports import publish
 from wsdemo.asgi import application
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,  # the site's own threads look tokens and users up
-    available_apps=[
-        "echo",
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-        "django.contrib.sessions",
-    ],
-)
+# The site's own threads look tokens and users up. All apps are flushed: a flush of some would
+# leave the others without their content types and permissions, for whichever test is next.
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
