@@ -1,10 +1,9 @@
 """Doorbells that are dropped, late, out of order, or never rung: the log makes up for them."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import httpx
-import pytest
 
 from echo.tests.survival.backends import Redis
 from echo.tests.survival.conftest import Report, Size, Start
@@ -49,7 +48,8 @@ async def test_a_node_killed_between_commit_and_doorbell_has_published(
         with Publisher(healthy) as publisher:
             publisher.publish("first")
             await settled([other, orphan], {"first"})
-            with pytest.raises(httpx.TransportError):
+            # The answer and the kill race: either may come first.
+            with suppress(httpx.TransportError):
                 await publish_over_http(doomed, "last words")
             publisher.publish("after")
             figures = await settled([other, orphan], published)
