@@ -1,5 +1,5 @@
-"""The operators' side of the feed: one module for each of the things they see."""
+"""The Django admin: one package or module for each kind of object that it shows."""
 
-from echo.admin import actions, connections, events, nodes, tokens, topics
+from echo.admin import connections, events, log_entries, nodes, tokens, topics
 
-__all__ = ["actions", "connections", "events", "nodes", "tokens", "topics"]
+__all__ = ["connections", "events", "log_entries", "nodes", "tokens", "topics"]

@@ -16,9 +16,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from echo import feed
-from echo.admin.asking import this_process_only
-from echo.admin.listing import TRANSPORTS
+from echo.admin.connections.query import TRANSPORTS
 from echo.admin.readonly import ReadOnly
+from echo.admin.survey import this_process_only
 from echo.models import Event, Node
 from echo.protocol import EventId
 

@@ -10,9 +10,9 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from echo import feed
-from echo.admin.asking import ask, at_least
-from echo.admin.noted import NotedAdmin
-from echo.admin.publishing import exact_time
+from echo.admin.annotated import NotedAdmin
+from echo.admin.events.views import exact_time
+from echo.admin.survey import ask, at_least
 from echo.feed import log
 from echo.models import Event, Topic
 

@@ -131,7 +131,8 @@ def parsers() -> dict[str, tuple[Parser, type[Exception]]]:
     from django.utils.datastructures import MultiValueDict
 
     from echo import handshake, knobs, messages, protocol
-    from echo.admin import listing, publishform
+    from echo.admin.connections import query as listing
+    from echo.admin.events import form as publishform
     from echo.client import escaping, options, output
     from echo.client.trace import WireTrace
     from echo.feed import event

@@ -22,13 +22,19 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from echo import feed
-from echo.admin.asking import ask, unheard
-from echo.admin.ending import ALL, RECONNECTION, Ending, ReasonForm, disconnection
-from echo.admin.listing import BadListing, Listing
+from echo.admin.connections.closing import (
+    ALL,
+    RECONNECTION,
+    Ending,
+    ReasonForm,
+    disconnection,
+)
+from echo.admin.connections.query import BadListing, Listing
+from echo.admin.connections.selection import Selection
+from echo.admin.connections.table import number, row, shown
+from echo.admin.connections.testing import TooManyTopics, plan
 from echo.admin.readonly import ReadOnly
-from echo.admin.rows import number, row, shown
-from echo.admin.selection import Selection
-from echo.admin.testing import TooManyTopics, plan
+from echo.admin.survey import ask, unheard
 from echo.models import Connection, Event
 from echo.protocol import FeedError
 

@@ -7,8 +7,8 @@ from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from echo.admin.asking import unheard
-from echo.admin.listing import STATES, TRANSPORTS, Listing
+from echo.admin.connections.query import STATES, TRANSPORTS, Listing
+from echo.admin.survey import unheard
 
 # Topics of one connection that a row names; the others are in its title.
 SHOWN_TOPICS = 4

@@ -10,9 +10,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from echo import feed
-from echo.admin.asking import unheard
-from echo.admin.rows import number
-from echo.admin.selection import Selection
+from echo.admin.connections.selection import Selection
+from echo.admin.connections.table import number
+from echo.admin.survey import unheard
 from echo.protocol import MAX_CLOSE_REASON_BYTES, CloseCode
 
 DEFAULT_REASON = "disconnected by an operator"

@@ -7,7 +7,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from echo.admin.asking import unheard
+from echo.admin.survey import unheard
 from echo.models import Event
 
 # By then every node has found the event in the log, had it heard nothing of it.

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import AsyncClient
 
-from echo.admin.rows import lasted
+from echo.admin.connections.table import lasted
 from echo.feed import Connection, Interest, Reader, Relay, Subscription
 from echo.feed.census import MAX_PAGE
 from echo.feed.subscription import State
@@ -693,7 +693,7 @@ async def test_connections_that_share_a_topic_get_one_test_event(
 async def test_a_test_event_for_too_many_connections_is_refused(
     async_client: AsyncClient, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("echo.admin.testing.MAX_CONNECTIONS", 2)
+    monkeypatch.setattr("echo.admin.connections.testing.MAX_CONNECTIONS", 2)
     await sign_in(async_client, VIEW, PUBLISH)
     for _ in range(3):
         await connect(relay)

@@ -17,9 +17,9 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from echo import feed
-from echo.admin import receipts
-from echo.admin.asking import ask, unheard
-from echo.admin.publishform import PublishForm, fields_again
+from echo.admin.events import receipt as receipts
+from echo.admin.events.form import PublishForm, fields_again
+from echo.admin.survey import ask, unheard
 from echo.models import Event, Log, Topic
 from echo.protocol import MAX_DATA_BYTES, EventId, FeedError, check_topic
 

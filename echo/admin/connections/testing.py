@@ -8,7 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from echo import feed
-from echo.admin.asking import ask
+from echo.admin.survey import ask
 from echo.protocol import MAX_PUBLISHED_AT_ONCE
 
 # Ten answers of a node: an operator waits for them.

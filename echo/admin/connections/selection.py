@@ -8,7 +8,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import QueryDict
 
 from echo import feed
-from echo.admin.listing import Listing
+from echo.admin.connections.query import Listing
 
 ID = re.compile(r"[\w-]{1,20}", re.ASCII)
 

@@ -9,7 +9,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.validators import ProhibitNullCharactersValidator
 from django.http import HttpRequest, HttpResponse
 
-from echo.admin.asking import unheard
+from echo.admin.survey import unheard
 
 NUL = "\0"
 

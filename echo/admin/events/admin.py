@@ -14,9 +14,9 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from echo import feed
-from echo.admin.asking import ask, at_least
-from echo.admin.noted import NotedAdmin
-from echo.admin.publishing import Publishing, event_id, exact_time, latest_topics
+from echo.admin.annotated import NotedAdmin
+from echo.admin.events.views import Publishing, event_id, exact_time, latest_topics
+from echo.admin.survey import ask, at_least
 from echo.models import Event, Topic
 from echo.protocol import EVENT_ID
 

@@ -14,8 +14,8 @@ from django.db import connection
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 
-from echo.admin import receipts
-from echo.admin.publishform import PublishForm
+from echo.admin.events import receipt as receipts
+from echo.admin.events.form import PublishForm
 from echo.feed import STATS_TOPIC, Relay, Subscription, apublish
 from echo.feed import publish as feed_publish
 from echo.models import Event
@@ -137,7 +137,7 @@ async def test_an_event_whose_action_cannot_be_logged_is_not_published(
     def fail(*arguments: Any) -> None:
         raise RuntimeError("no room")
 
-    monkeypatch.setattr("echo.admin.events.EventAdmin.log_addition", fail)
+    monkeypatch.setattr("echo.admin.events.admin.EventAdmin.log_addition", fail)
     with pytest.raises(RuntimeError, match="no room"):
         await async_client.post(ADD, form())
     assert not await Event.objects.aexists()
