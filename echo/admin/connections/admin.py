@@ -1,9 +1,8 @@
-"""Live connections of all nodes: looked at, ended, and tried with a test event.
+"""Live connections of all nodes: looked at and ended.
 
 Nothing of them is stored: each page is one question to the nodes, which answer with a page.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -14,14 +13,10 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
-from django.utils.html import format_html_join
-from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from echo import feed
 from echo.admin.connections.closing import (
     ALL,
     RECONNECTION,
@@ -32,11 +27,9 @@ from echo.admin.connections.closing import (
 from echo.admin.connections.query import BadListing, Listing
 from echo.admin.connections.selection import Selection
 from echo.admin.connections.table import number, row, shown
-from echo.admin.connections.testing import TooManyTopics, plan
 from echo.admin.readonly import ReadOnly
 from echo.admin.survey import ask, unheard
-from echo.models import Connection, Event
-from echo.protocol import FeedError
+from echo.models import Connection
 
 # Connections that a page asking for confirmation names.
 SHOWN_SELECTED = 10
@@ -46,15 +39,12 @@ SHOWN_SELECTED = 10
 class ConnectionAdmin(ReadOnly):
     """A list like Django's own, of rows that no table holds."""
 
-    actions = ("disconnect", "ask_to_reconnect", "send_test_event")
+    actions = ("disconnect", "ask_to_reconnect")
 
     # --- who may -----------------------------------------------------------------------
 
     def has_end_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("echo.end_connection")
-
-    def has_test_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("echo.add_event")
 
     # --- pages -------------------------------------------------------------------------
 
@@ -169,62 +159,6 @@ class ConnectionAdmin(ReadOnly):
                 self.log_change(request, Connection(pk=identity), text)
         self.message_user(request, *how.account(selection, answer))
 
-    @admin.action(
-        description=gettext_lazy("Send a test event to selected connections"),
-        permissions=["test"],
-    )
-    def send_test_event(
-        self, request: HttpRequest, selection: Selection
-    ) -> HttpResponse | None:
-        """An event exists only in the log: others who read its topic get it too."""
-        try:
-            if "confirmed" in request.POST:
-                self.publish_test(request, selection)
-                return None
-            topics, readers = plan(selection.where)
-        except (TooManyTopics, FeedError) as error:
-            self.message_user(request, str(error), messages.ERROR)
-            return None
-        if not topics:
-            text = " ".join(unheard(ask(selection.where))) or _("They have all gone.")
-            self.message_user(request, text, messages.WARNING)
-            return None
-        reached = [
-            {
-                "topic": topic,
-                "selected": number(count),
-                "readers": number(readers[topic]),
-            }
-            for topic, count in topics.items()
-        ]
-        return self.confirm(request, selection, topics=reached)
-
-    def publish_test(self, request: HttpRequest, selection: Selection) -> None:
-        """Publishes one event for each topic that the operator has agreed to."""
-        author = request.user.get_username()
-        data = {"test": True, "sent_by": author, "at": timezone.now().isoformat()}
-        if not (topics := request.POST.getlist("topic")):
-            text = _("No topic was given: nothing has been published.")
-            self.message_user(request, text, messages.WARNING)
-            return
-        with transaction.atomic():
-            published = feed.publish_many(
-                [{"topic": topic, "data": data} for topic in topics],
-                source=Event.Source.ADMIN,
-                author=author,
-            )
-            sent = [
-                (one.id.rpartition("-")[2], topic)
-                for one, topic in zip(published, topics, strict=True)
-            ]
-            for event_number, topic in sent:
-                event = Event(pk=int(event_number), topic=topic)
-                self.log_addition(request, event, f"test event, for {selection}")
-            for identity in selection.ids:
-                text = f"sent a test event: {', '.join(topics)}"
-                self.log_change(request, Connection(pk=identity), text)
-        self.message_user(request, receipts(sent), messages.SUCCESS)
-
     def confirm(
         self, request: HttpRequest, selection: Selection, **more: Any
     ) -> HttpResponse:
@@ -248,16 +182,6 @@ class ConnectionAdmin(ReadOnly):
         return self.page(request, "confirm", context)
 
 
-def receipts(sent: Iterable[tuple[str, str]]) -> SafeString:
-    """What was published, each with a link to its receipt."""
-    links = format_html_join(
-        ", ",
-        '<a href="{}">{} {}</a>',
-        ((f"{changelist('event')}{n}/receipt/", topic, n) for n, topic in sent),
-    )
-    return format_html_join("", "{} {}", [(_("Test event published:"), links)])
-
-
-def changelist(model: str = "connection") -> str:
-    """The address of a model's list."""
-    return reverse(f"admin:echo_{model}_changelist")
+def changelist() -> str:
+    """Return the address of the list."""
+    return reverse("admin:echo_connection_changelist")

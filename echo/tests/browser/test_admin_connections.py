@@ -171,20 +171,6 @@ async def test_a_reader_who_is_asked_to_reconnect_comes_back_by_itself(
     assert len(sockets) == 2
 
 
-async def test_a_test_event_arrives_without_a_reload(
-    page: Page, visitor: Page, site: LiveSite, topic: str
-) -> None:
-    rows = await watch(page, site, topic)
-    await read(visitor, topic)
-    await rows.locator(".action-select").check()
-    await choose(page, "send_test_event")
-    await expect(page.locator(".messagelist a")).to_have_attribute(
-        "href", re.compile(r"^/admin/echo/event/\d+/receipt/$")
-    )
-    payload = visitor.locator("#output [data-direction=received] .payload")
-    await expect(payload).to_contain_text('"sent_by":"operator"')
-
-
 async def test_all_that_match_are_chosen_across_pages(
     page: Page, site: LiveSite, topic: str, crowd: AsyncExitStack
 ) -> None:

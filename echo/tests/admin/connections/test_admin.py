@@ -1,7 +1,6 @@
 """Live connections in the admin: who sees them, which are listed, and what is done to them."""
 
 import html
-import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,7 +13,6 @@ from echo.admin.connections.table import lasted
 from echo.feed import Connection, Interest, Reader, Relay, Subscription
 from echo.feed.census import MAX_PAGE
 from echo.feed.subscription import State
-from echo.models import Event
 from echo.protocol import CloseCode
 from echo.tests.admin.operators import sign_in
 from echo.tests.feed.conftest import Wire
@@ -300,7 +298,7 @@ async def test_a_page_whose_connections_have_all_gone_leads_to_the_first(
     [
         ((), set()),
         ((END,), {"disconnect", "ask_to_reconnect"}),
-        ((PUBLISH,), {"send_test_event"}),
+        ((PUBLISH,), set()),
     ],
 )
 async def test_actions_are_offered_to_who_may_take_them(
@@ -387,7 +385,7 @@ ALONE = html.escape(
 async def test_a_silent_node_is_named(
     async_client: AsyncClient, relay: Relay, silent: Relay
 ) -> None:
-    await sign_in(async_client, VIEW, END, PUBLISH)
+    await sign_in(async_client, VIEW, END)
     reader = await connect(relay)
     named = f"Did not answer in time, so not counted: {silent.node}"
     assert named in await get(async_client)
@@ -395,10 +393,6 @@ async def test_a_silent_node_is_named(
     page = await act(async_client, "ask_to_reconnect", reader)
     assert f"{silent.node} did not answer in time: what was done there is not" in page
     assert '<li class="warning">' in page
-    reader.close()
-    page = await act(async_client, "send_test_event", reader)
-    assert named in page
-    assert "They have all gone." not in page
 
 
 async def test_one_nodes_connections_are_never_taken_for_all(
@@ -599,13 +593,11 @@ async def test_nobody_is_ended_when_nobody_is_selected(
 async def test_a_selection_of_those_who_have_gone_says_so(
     async_client: AsyncClient, relay: Relay
 ) -> None:
-    await sign_in(async_client, VIEW, END, PUBLISH)
+    await sign_in(async_client, VIEW, END)
     bystander, gone = await connect(relay), await connect(relay)
     gone.close()
     page = await act(async_client, "ask_to_reconnect", gone)
     assert "1 had gone already or is going." in page
-    page = await act(async_client, "send_test_event", gone)
-    assert "They have all gone." in page
     assert farewell(bystander) is None
     what = "asked to reconnect: unless it had gone already"
     assert await entries() == [(gone.connection.id, what)]
@@ -616,7 +608,6 @@ async def test_a_selection_of_those_who_have_gone_says_so(
     [
         (PUBLISH, "disconnect"),
         (PUBLISH, "ask_to_reconnect"),
-        (END, "send_test_event"),
         (END, "delete_selected"),
     ],
 )
@@ -625,113 +616,9 @@ async def test_an_action_is_refused_to_who_may_not_take_it(
 ) -> None:
     await sign_in(async_client, VIEW, permission)
     reader = await connect(relay)
-    form = {
-        "action": action,
-        "_selected_action": ids(reader),
-        "confirmed": "yes",
-        "topic": "news",
-    }
+    form = {"action": action, "_selected_action": ids(reader), "confirmed": "yes"}
     assert (await async_client.post(URL, form)).status_code == 403
     assert farewell(reader) is None
-    assert not await Event.objects.aexists()
-
-
-# --- the test event ----------------------------------------------------------------------
-
-
-async def test_the_topics_of_test_events_are_shown_with_all_who_get_them(
-    async_client: AsyncClient, relay: Relay
-) -> None:
-    await sign_in(async_client, VIEW, PUBLISH)
-    reader = await connect(relay, "websocket", "busy", "quiet")
-    for topics in (["busy"], ["busy"], ["quiet", "busy"]):
-        await connect(relay, "sse", *topics)
-    page = await act(async_client, "send_test_event", reader)
-    assert re.findall(r'name="topic" value="([^"]+)"', page) == ["quiet"]
-    assert re.findall(r'<td class="number">(\d+)</td>', page) == ["1", "2"]
-    assert not await Event.objects.aexists()
-
-
-@pytest.mark.parametrize(
-    ("pattern", "topic"),
-    [("news", "news"), ("news.*", "news.test"), ("*", "test")],
-)
-async def test_a_test_event_reaches_whoever_reads_a_pattern(
-    async_client: AsyncClient, relay: Relay, pattern: str, topic: str
-) -> None:
-    await sign_in(async_client, VIEW, PUBLISH)
-    reader = await connect(relay, "websocket", pattern)
-    page = await act(async_client, "send_test_event", reader)
-    chosen = re.findall(r'name="topic" value="([^"]+)"', page)
-    assert chosen == [topic]
-    page = await act(
-        async_client, "send_test_event", reader, confirmed="yes", topic=chosen
-    )
-    event = await Event.objects.aget()
-    assert (event.topic, event.source, event.author) == (topic, "admin", "ann")
-    data = json.loads(event.data)
-    assert (data["test"], data["sent_by"]) == (True, "ann")
-    assert f'href="/admin/echo/event/{event.pk}/receipt/"' in page
-    [frame] = await reader.next()
-    assert json.loads(frame.json)["topic"] == topic
-    assert await entries() == [
-        (str(event.pk), "test event, for 1 selected"),
-        (reader.connection.id, f"sent a test event: {topic}"),
-    ]
-
-
-async def test_connections_that_share_a_topic_get_one_test_event(
-    async_client: AsyncClient, relay: Relay
-) -> None:
-    await sign_in(async_client, VIEW, PUBLISH)
-    for _ in range(250):
-        await connect(relay)
-    page = await act(async_client, "send_test_event", select_across="1")
-    assert re.findall(r'<td class="number">(\d+)</td>', page) == ["250", "250"]
-
-
-async def test_a_test_event_for_too_many_connections_is_refused(
-    async_client: AsyncClient, relay: Relay, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("echo.admin.connections.testing.MAX_CONNECTIONS", 2)
-    await sign_in(async_client, VIEW, PUBLISH)
-    for _ in range(3):
-        await connect(relay)
-    page = await act(async_client, "send_test_event", select_across="1")
-    assert "Expected at most 2 connections, got 3" in page
-
-
-async def test_more_topics_than_may_be_published_at_once_are_refused(
-    async_client: AsyncClient, relay: Relay
-) -> None:
-    await sign_in(async_client, VIEW, PUBLISH)
-    for number in range(101):
-        await connect(relay, "websocket", f"t{number}")
-    page = await act(async_client, "send_test_event", select_across="1")
-    assert "Expected connections that 100 topics reach, got 101 topics" in page
-
-
-async def test_a_test_event_without_a_topic_is_refused(
-    async_client: AsyncClient, relay: Relay
-) -> None:
-    await sign_in(async_client, VIEW, PUBLISH)
-    reader = await connect(relay)
-    page = await act(async_client, "send_test_event", reader, confirmed="yes")
-    assert "No topic was given: nothing has been published." in page
-    assert "Test event published" not in page
-    assert await entries() == []
-
-
-async def test_a_made_up_topic_is_refused_in_the_feeds_words(
-    async_client: AsyncClient, relay: Relay
-) -> None:
-    await sign_in(async_client, VIEW, PUBLISH)
-    reader = await connect(relay)
-    page = await act(
-        async_client, "send_test_event", reader, confirmed="yes", topic=["no..topic"]
-    )
-    assert "opic: expected words of A-Z a-z 0-9" in page  # Django capitalizes it
-    assert not await Event.objects.aexists()
 
 
 # --- words -------------------------------------------------------------------------------
