@@ -1,7 +1,7 @@
 """The log's tables: events, the counter that numbers them, topics, and publishing tokens.
 
-Only ``echo.feed`` writes them; the admin reads them. Connections and nodes are here so that
-the admin lists them and Django's permissions know them; their tables stay empty.
+Only ``echo.feed`` writes them; the admin reads them. Connections and nodes are models without
+a table: the admin registers models, and Django's permissions belong to one.
 """
 
 import enum
@@ -221,12 +221,23 @@ class Token(models.Model):
             Token.objects.filter(pk=self.pk).update(last_used_at=now)
 
 
+class EmptyManager(models.Manager):
+    """The manager of a model without a table: no query reaches the database."""
+
+    def get_queryset(self) -> models.QuerySet:
+        """Return no rows; dumpdata and the like read every model."""
+        return super().get_queryset().none()
+
+
 class Connection(models.Model):
-    """Somebody who reads the feed now. Never stored: the nodes are asked."""
+    """A connection that reads the feed now; listed by a survey of the nodes, never stored."""
 
     id = models.CharField(_("id"), max_length=20, primary_key=True)
 
+    objects = EmptyManager()
+
     class Meta:
+        managed = False
         verbose_name = _("live connection")
         verbose_name_plural = _("live connections")
         default_permissions = ("view",)
@@ -239,11 +250,14 @@ class Connection(models.Model):
 
 
 class Node(models.Model):
-    """A server process that is alive. Never stored: the nodes tell each other."""
+    """A server process that is alive; known by its pulse to the other nodes, never stored."""
 
     name = models.CharField(_("name"), max_length=40, primary_key=True)
 
+    objects = EmptyManager()
+
     class Meta:
+        managed = False
         verbose_name = _("node")
         verbose_name_plural = _("nodes")
         default_permissions = ("view",)

@@ -20,6 +20,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'live connections',
                 'permissions': [('end_connection', 'Can disconnect connections and ask them to reconnect')],
                 'default_permissions': ('view',),
+                'managed': False,
             },
         ),
         migrations.CreateModel(
@@ -31,6 +32,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'node',
                 'verbose_name_plural': 'nodes',
                 'default_permissions': ('view',),
+                'managed': False,
             },
         ),
     ]
