@@ -10,6 +10,6 @@ class EchoConfig(AppConfig):
 
     def ready(self) -> None:
         from echo import checks  # noqa: F401 -- registers them
-        from echo.feed import changes
+        from echo.feed import announce_changed_accounts
 
-        changes.connect()
+        announce_changed_accounts()

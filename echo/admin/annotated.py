@@ -10,6 +10,7 @@ from django.core.validators import ProhibitNullCharactersValidator
 from django.http import HttpRequest, HttpResponse
 
 from echo.admin.survey import unheard
+from echo.feed import Survey
 
 NUL = "\0"
 
@@ -41,7 +42,7 @@ class NotedAdmin(admin.ModelAdmin):
         """Asks the nodes, and gives each row what they know of it."""
         raise NotImplementedError
 
-    def tell_unheard(self, request: HttpRequest, answer: dict[str, Any]) -> None:
+    def tell_unheard(self, request: HttpRequest, answer: Survey[Any]) -> None:
         """Says above the page why its numbers are not the whole truth."""
         for words in unheard(answer):
             self.message_user(request, words, messages.WARNING)

@@ -1,6 +1,7 @@
 """Nodes: the server processes that are alive, and what the feed does in each second."""
 
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -59,7 +60,7 @@ class NodeAdmin(ReadOnly):
         """The page; or the table alone, for the page that refreshes it."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        site = async_to_sync(feed.describe_nodes)()
+        site = async_to_sync(feed.list_nodes)()
         context = {"opts": self.opts, **table(site), **(extra_context or {})}
         if "X-Fragment" in request.headers:
             return TemplateResponse(request, "admin/echo/node/table.html", context)
@@ -67,12 +68,12 @@ class NodeAdmin(ReadOnly):
             **self.admin_site.each_context(request),
             "title": _("Nodes"),
             "charts": CHARTS,
-            "start": start(site["log"]),
+            "start": start(site.log),
         }
         return TemplateResponse(request, "admin/echo/node/change_list.html", context)
 
 
-def start(log: str | None) -> dict[str, Any]:
+def start(log: EventId | None) -> dict[str, Any]:
     """What the graph begins with."""
     return {
         "topic": feed.STATS_TOPIC,
@@ -82,7 +83,7 @@ def start(log: str | None) -> dict[str, Any]:
     }
 
 
-def replayed_from(log: str | None) -> str | None:
+def replayed_from(log: EventId | None) -> str | None:
     """The id before the first figures of the graph's ten minutes; the log's head for none."""
     if log is None:
         return None
@@ -91,36 +92,35 @@ def replayed_from(log: str | None) -> str | None:
         sent_at__gt=timezone.now() - timedelta(seconds=WINDOW_SECONDS),
     ).values_list("number", flat=True)
     numbers = list(recent.order_by("-number")[:WINDOW_SECONDS])
-    epoch = EventId.parse(log).epoch
-    return str(EventId(epoch, min(numbers) - 1)) if numbers else log
+    return str(EventId(log.epoch, min(numbers) - 1) if numbers else log)
 
 
-def table(site: dict[str, Any]) -> dict[str, Any]:
+def table(site: feed.NodeList) -> dict[str, Any]:
     """What the table shows: the nodes, the oldest first; and whether others are unheard."""
-    own = site["nodes"][0]
-    nodes = sorted(site["nodes"], key=lambda node: node["started_at"])
-    rate = max(node["events_per_second"] for node in nodes)
+    own = site.nodes[0]
+    nodes = sorted(site.nodes, key=lambda node: node.started_at)
+    rate = max(node.events_per_second for node in nodes)
     unheard = PULSE_SECONDS * (rate + 1)  # the graph's own figures are one a second
     return {
-        "nodes": [row(node, site["log"], unheard) for node in nodes],
-        "connections": sum(node["connections"] for node in nodes),
-        "others_are_unheard": own["channel_layer"] == "down",
-        "isolation": this_process_only() if site["isolated"] else "",
-        "clocks_differ": any(clock(node["clock_ahead_seconds"]) for node in nodes),
+        "nodes": [row(node, site.log, unheard) for node in nodes],
+        "connections": sum(node.connections for node in nodes),
+        "others_are_unheard": own.channel_layer == "down",
+        "isolation": this_process_only() if site.is_isolated else "",
+        "clocks_differ": any(clock(node.clock_ahead_seconds) for node in nodes),
     }
 
 
-def row(node: dict[str, Any], log: str | None, unheard: float) -> dict[str, Any]:
+def row(node: feed.NodeState, log: EventId | None, unheard: float) -> dict[str, Any]:
     """A node as its row shows it; so many events it may have seen since it last told."""
-    left = behind(node["head"], log)
-    return node | {
-        "started_at": datetime.fromtimestamp(node["started_at"], UTC),
+    left = behind(node.head, log)
+    return asdict(node) | {
+        "started_at": datetime.fromtimestamp(node.started_at, UTC),
         "transports": {
             SHORT_TRANSPORTS.get(name, name): count
-            for name, count in sorted(node["transports"].items())
+            for name, count in sorted(node.transports.items())
         },
         "behind": left if left is None or left > unheard else 0,
-        "clock": clock(node["clock_ahead_seconds"]),
+        "clock": clock(node.clock_ahead_seconds),
     }
 
 
@@ -135,9 +135,9 @@ def clock(ahead_seconds: float) -> str:
     return text % {"seconds": number_format(abs(ahead_seconds), 1, force_grouping=True)}
 
 
-def behind(head: str, log: str | None) -> int | None:
+def behind(head: str, log: EventId | None) -> int | None:
     """How many events a node has yet to see; None where its log is another one, or down."""
     if log is None:
         return None
-    here, there = EventId.parse(head), EventId.parse(log)
-    return max(0, there.number - here.number) if here.epoch == there.epoch else None
+    here = EventId.parse(head)
+    return max(0, log.number - here.number) if here.epoch == log.epoch else None

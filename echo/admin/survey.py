@@ -1,29 +1,32 @@
 """Asks all nodes from the admin's views, which are synchronous; says what was not heard."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync
 from django.utils.translation import gettext as _
 
 from echo import feed
+from echo.feed import Question
+
+Result = TypeVar("Result")
 
 
-def ask(question: Any) -> dict[str, Any]:
-    """All nodes' answer, on the event loop that the server runs on."""
-    answer: dict[str, Any] = async_to_sync(feed.ask)(question)
-    return answer
+def ask(question: Question[Any, Result]) -> feed.Survey[Result]:
+    """Ask all nodes a question, on the event loop that the server runs on."""
+    survey: feed.Survey[Result] = async_to_sync(feed.survey)(question)
+    return survey
 
 
-def unheard(answer: dict[str, Any]) -> list[str]:
+def unheard(answer: feed.Survey[Any]) -> list[str]:
     """Why an answer is not the whole truth, in words; nothing if it is."""
     words = []
-    if answer["silent"]:
+    if answer.unresponsive:
         text = _("Did not answer in time, so not counted: %(nodes)s")
-        words.append(text % {"nodes": ", ".join(answer["silent"])})
-    if answer.get("alone"):
+        words.append(text % {"nodes": ", ".join(answer.unresponsive)})
+    if answer.is_degraded:
         text = _("The channel layer is down: only this node's connections are known.")
         words.append(text)
-    if answer.get("isolated"):
+    if answer.is_isolated:
         words.append(this_process_only())
     return words
 
@@ -35,6 +38,6 @@ def this_process_only() -> str:
     )
 
 
-def at_least(count: int, answer: dict[str, Any]) -> int | str:
+def at_least(count: int, answer: feed.Survey[Any]) -> int | str:
     """The count, as what it is: there may be more where a node was not heard."""
     return f"≥ {count}" if unheard(answer) else count

@@ -13,7 +13,6 @@ from echo import feed
 from echo.admin.annotated import NotedAdmin
 from echo.admin.events.views import exact_time
 from echo.admin.survey import ask, at_least
-from echo.feed import log
 from echo.models import Event, Topic
 
 
@@ -66,7 +65,7 @@ class TopicAdmin(NotedAdmin):
     @admin.display(description=_("retention"))
     def retention(self, topic: Topic) -> str:
         """How long and how many, whether it is the topic's own or the site's."""
-        seconds, events = log.retention(topic)
+        seconds, events = feed.retention_of(topic)
         return _("%(seconds)s s, %(events)s events") % {
             "seconds": f"{seconds:,}",
             "events": f"{events:,}",
@@ -89,13 +88,13 @@ class TopicAdmin(NotedAdmin):
 
     def note(self, request: HttpRequest, rows: Sequence[Topic]) -> None:
         """Gives each topic ``readers``, as of now, and its ``last_event`` if that is kept."""
-        answer = ask(feed.Readers(tuple(topic.name for topic in rows)))
+        answer = ask(feed.CountReaders(tuple(topic.name for topic in rows)))
         self.tell_unheard(request, answer)
         events = Event.objects.defer("data").in_bulk([t.last_number for t in rows])
         may_view = request.user.has_perm("echo.view_event")
         for topic in rows:
             event = events.get(topic.last_number)
-            topic.readers = at_least(answer["readers"][topic.name], answer)  # type: ignore[attr-defined]
+            topic.readers = at_least(answer.result[topic.name], answer)  # type: ignore[attr-defined]
             topic.last_event = event  # type: ignore[attr-defined]
             topic.leads_to_event = event is not None and may_view  # type: ignore[attr-defined]
 

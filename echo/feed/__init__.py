@@ -1,43 +1,68 @@
 """The feed: server-side push that loses nothing. This is its only door."""
 
-from echo.feed.access import Interest, Reader
+from echo.feed.access import Reader
 from echo.feed.accounts import find_reader
-from echo.feed.census import MAX_PAGE, Census, End
-from echo.feed.event import Event, Frame, Notice
-from echo.feed.log import renew_log
-from echo.feed.publish import Published, apublish, apublish_many, publish, publish_many
-from echo.feed.question import Deliveries, Readers, Receipt
-from echo.feed.relay import Relay, ask, describe_nodes, get_relay, subscribe
-from echo.feed.stats import STATS_TOPIC
+from echo.feed.changes import connect as announce_changed_accounts
+from echo.feed.cluster import (
+    MAX_PAGE,
+    ConnectionList,
+    ConnectionRow,
+    CountDeliveries,
+    CountReaders,
+    EndConnections,
+    EndedConnections,
+    GetReceipt,
+    ListConnections,
+    NodeList,
+    NodeState,
+    Question,
+    Receipt,
+    Survey,
+)
+from echo.feed.event import Event, Frame, Notice, encode_data
+from echo.feed.log import Published, renew_log
+from echo.feed.node import get_node, list_nodes, subscribe, survey
+from echo.feed.publish import apublish, apublish_many, publish, publish_many
+from echo.feed.retention import retention_of
 from echo.feed.subscription import Connection, Subscription
+from echo.feed.tallies import STATS_TOPIC
 from echo.feed.threads import accounts as account_threads
 
 __all__ = [
     "MAX_PAGE",
     "STATS_TOPIC",
-    "Census",
     "Connection",
-    "Deliveries",
-    "End",
+    "ConnectionList",
+    "ConnectionRow",
+    "CountDeliveries",
+    "CountReaders",
+    "EndConnections",
+    "EndedConnections",
     "Event",
     "Frame",
-    "Interest",
+    "GetReceipt",
+    "ListConnections",
+    "NodeList",
+    "NodeState",
     "Notice",
     "Published",
+    "Question",
     "Reader",
-    "Readers",
     "Receipt",
-    "Relay",
     "Subscription",
+    "Survey",
     "account_threads",
+    "announce_changed_accounts",
     "apublish",
     "apublish_many",
-    "ask",
-    "describe_nodes",
+    "encode_data",
     "find_reader",
-    "get_relay",
+    "get_node",
+    "list_nodes",
     "publish",
     "publish_many",
     "renew_log",
+    "retention_of",
     "subscribe",
+    "survey",
 ]

@@ -13,9 +13,14 @@ from echo.protocol import NotAllowed, matches
 STAFF, USER = "staff", "user"
 
 
+def is_public(topic: str) -> bool:
+    """Return True for a topic that every visitor may read."""
+    return topic.split(".", 1)[0] not in (STAFF, USER)
+
+
 @dataclass(frozen=True)
 class Reader:
-    """Whoever reads: without a user id, a visitor who has not signed in.
+    """A user who reads; without a user id, a visitor who has not signed in.
 
     Two sessions of one user are equal: they read the same, and share what is cached.
     """
@@ -28,13 +33,13 @@ class Reader:
 
     @classmethod
     def of(cls, user: Any, session_key: str | None = None) -> Self:
-        """The reader that a Django user is, signed in or not."""
+        """Return the reader that a Django user is, signed in or not."""
         if not user.is_authenticated:
             return cls()
         return cls(str(user.pk), user.is_staff, user.get_username(), session_key)
 
     def may_read(self, topic: str) -> bool:
-        """Judges a topic or a pattern; a pattern is judged by the words before its ``.*``."""
+        """Return whether a topic may be read; a pattern is judged by the words before ``.*``."""
         words = topic.removesuffix(".*").split(".")
         if words[0] == STAFF:
             return self.is_staff
@@ -69,17 +74,16 @@ class Interest:
                 )
 
     def matches(self, topic: str) -> bool:
-        """True for a topic that is wanted and may be read; ``*`` is only what may be read."""
+        """Return True for a topic that is wanted and may be read; ``*`` is all that may be."""
         return any(matches(pattern, topic) for pattern in self.patterns) and (
             self.reader.may_read(topic)
         )
 
     @cached_property
     def is_restricted(self) -> bool:
-        """True when what it matches depends on who reads."""
+        """Return True when what it matches depends on who reads."""
         return any(
-            pattern == "*" or pattern.split(".")[0] in (STAFF, USER)
-            for pattern in self.patterns
+            pattern == "*" or not is_public(pattern) for pattern in self.patterns
         )
 
     def allowed_to(self, reader: Reader) -> "Interest":
@@ -89,4 +93,12 @@ class Interest:
 
     @cached_property
     def exact(self) -> list[str]:
+        """Return the patterns that are one topic each."""
         return [pattern for pattern in self.patterns if not pattern.endswith("*")]
+
+
+def patterns_of(topic: str) -> list[str]:
+    """Return every pattern that matches a topic: itself, its prefixes with ``.*``, ``*``."""
+    words = topic.split(".")
+    prefixes = [".".join(words[:length]) + ".*" for length in range(1, len(words))]
+    return [topic, *prefixes, "*"]

@@ -1,9 +1,10 @@
 """Finds who reads: the user whose session a request's cookie names.
 
-Asks the database only where there is such a cookie, in the threads for accounts. The judge
-asks here again for connections that stay open, many sessions at a time.
+Asks the database only where there is such a cookie, in the threads for accounts. For
+connections that stay open, rights.py asks here again, many sessions at a time.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from importlib import import_module
@@ -40,6 +41,29 @@ async def find_reader(headers: Iterable[tuple[bytes, bytes]]) -> Reader:
         return Reader()
     readers: dict[str, Reader] = await threads.accounts.run(identify, [key])
     return readers[key]
+
+
+# --- the names of accounts --------------------------------------------------------------
+
+
+def user_account(user_id: object) -> str:
+    """Return the name under which a user's connections are found."""
+    return f"user {user_id}"
+
+
+def session_account(key: str) -> str:
+    """Return the name under which a session's connections are found; the key stays secret."""
+    return f"session {hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def accounts_of(reader: Reader) -> tuple[str, ...]:
+    """Return the user and the session that a reader's rights rest on; none for a visitor."""
+    if reader.user_id is None or reader.session_key is None:
+        return ()
+    return user_account(reader.user_id), session_account(reader.session_key)
+
+
+# --- sessions and users -----------------------------------------------------------------
 
 
 def session_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

@@ -1,4 +1,4 @@
-"""How many reads of history one address has: a visitor's cost to the database is bounded.
+"""Bounds how much history one address may read: a visitor's cost to the database.
 
 All on one event loop, so nothing is locked. Reads that memory serves are free.
 """
@@ -39,7 +39,9 @@ class Allowances:
     """The addresses that have read history lately."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
+        # In seconds, monotonic.
         self.clock = clock
+        # By address; the one that has read nothing for longest goes first.
         self.known: OrderedDict[str, Allowance] = OrderedDict()
 
     def of(self, address: str) -> Allowance:

@@ -1,9 +1,10 @@
 """One event and the other frames of the feed, each encoded once for each wire form.
 
-Every subscription is handed the same object, so what is encoded here is shared by all.
+Every subscription is given the same object, so what is encoded here is shared by all.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,7 +17,10 @@ LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 
 
 def encode_data(data: Any) -> str:
-    """The JSON text of an event's data: UTF-8, no newline, at most 64 KiB."""
+    """Return an event's data as JSON text: UTF-8, no newline, at most 64 KiB.
+
+    Raises FeedError for what is not JSON, TooLarge for more.
+    """
     try:
         text = json.dumps(
             data, ensure_ascii=False, allow_nan=False, separators=(",", ":")
@@ -34,61 +38,64 @@ def encode_data(data: Any) -> str:
 
 
 def wire_time(moment: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds."""
+    """Return a time as RFC 3339 has it, in UTC with milliseconds."""
     return (
         moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     )
 
 
 class Frame:
-    """What goes over a wire, in its forms: JSON text, ASGI message, SSE bytes.
-
-    ``cursor`` is the id up to which a reader has everything once it has this frame.
-    """
+    """What goes over a wire, in its forms: JSON text, ASGI message, SSE bytes."""
 
     type: str
+    # The id up to which a reader has everything once it has this frame.
     cursor: EventId | None
+    # The frame in the answer to a poll, and inside the other forms.
     json: str
-    sse_extra = ""  # further fields in an event stream
+    # Further fields in an event stream.
+    sse_extra = ""
+    # Called for each connection that is being sent the frame; None: not counted.
+    on_delivery: Callable[[], None] | None = None
 
     @cached_property
     def message(self) -> dict[str, Any]:
-        """The ASGI message that carries it over a WebSocket."""
+        """Return the ASGI message that carries it over a WebSocket."""
         return {"type": "websocket.send", "text": self.json}
 
     @cached_property
     def sse(self) -> bytes:
-        """The frame in an event stream: an event is unnamed, all others bear their type."""
+        """Return the frame in an event stream: an event is unnamed, others bear their type."""
         name = "" if self.type == "event" else f"event: {self.type}\n"
         identity = f"id: {self.cursor}\n" if self.cursor else ""
         return f"{name}{identity}{self.sse_extra}data: {self.json}\n\n".encode()
 
-    @property
-    def polled(self) -> str:
-        """The frame in the answer to a poll."""
-        return self.json
-
 
 @dataclass(frozen=True, eq=False)
 class Event(Frame):
-    """A committed event. ``data`` is JSON text, ``previous`` a number or None.
-
-    ``source`` says by which way it was published; it is not for readers.
-    """
+    """A committed event; frozen, because all readers share it."""
 
     type = "event"
 
     epoch: str
     number: int
     topic: str
+    # The number of the event before it on its topic.
     previous: int | None
     sent_at: str
+    # JSON text.
     data: str
+    # By which way it was published; not for readers.
     source: str = ""
+    on_delivery: Callable[[], None] | None = None
 
     @cached_property
     def id(self) -> EventId:
         return EventId(self.epoch, self.number)
+
+    @cached_property
+    def sent_timestamp(self) -> float:
+        """Return ``sent_at`` as Unix seconds."""
+        return datetime.fromisoformat(self.sent_at).timestamp()
 
     @property
     def cursor(self) -> EventId:  # type: ignore[override]
@@ -110,7 +117,7 @@ class Event(Frame):
         return len(self.json.encode())
 
     def packed(self) -> list[Any]:
-        """The event as it travels over the channel layer, after its epoch."""
+        """Return the event as it travels over the channel layer, after its epoch."""
         return [self.number, self.topic, self.previous, self.sent_at, self.data]
 
 
@@ -130,5 +137,5 @@ class Notice(Frame):
 
 
 def reset(reason: str, asked: object, cursor: EventId) -> Notice:
-    """Announces a gap: what was asked for cannot be had, and the stream goes on at ``cursor``."""
+    """Return the notice of a gap after ``asked``; the stream goes on at ``cursor``."""
     return Notice("reset", cursor, reason=reason, asked=str(asked))

@@ -1,225 +1,138 @@
-"""What a reader can be given of the past: where it begins, and pages of what it missed.
+"""What a reader can be given of the past, from memory where it can be, else from the log.
 
-Knows the log and no loop. Every query costs what it gives, or a bounded window of the log,
-however many topics and events there are.
+Reads of the database are few: equal questions at the same time share one, and each client
+address has so many a second.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable
+from functools import partial
 
-from django.db import connection
-from django.db.models import F, Max, Q
+from django.db import DatabaseError
 
-from echo.feed import log
-from echo.feed.access import Interest, Reader
-from echo.feed.event import Event, Notice, reset
-from echo.models import Event as EventRow
-from echo.models import Log, Topic
+from echo.feed import log, replay, threads
+from echo.feed.access import Interest
+from echo.feed.allowance import Allowances
+from echo.feed.event import Event, Notice
+from echo.feed.recent import Recent
+from echo.feed.replay import Page
+from echo.feed.shared import SharedReads
 from echo.protocol import EventId
 
-# More topics than this are not asked for one by one: the log is read through instead,
-# so many events of any topic at a time.
-MAX_TOPICS_ASKED = 100
-SCANNED_EVENTS = 5000
+# Events that are read into memory when the process starts.
+EVENTS_AT_START = 200
+# How long the oldest cursor of an interest is taken to be the same.
+OLDEST_SECONDS = 1.0
+MAX_KNOWN_OLDEST = 1000
+
+read_tail = threads.tail.wrap(log.tail)
+read_start = threads.history.wrap(replay.start)
+read_page = threads.history.wrap(replay.page)
+read_oldest = threads.history.wrap(replay.oldest)
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Events in order. ``reached`` is the number up to which nothing is missing.
+class History:
+    """The past of the feed up to this process's head. The relay alone moves the head."""
 
-    It may hold no event and yet reach further: what lies between is not for this reader.
-    """
+    def __init__(self, clock: Callable[[], float]) -> None:
+        # In seconds, monotonic.
+        self.clock = clock
+        # The last event that has been fanned out here; number 0 before the first.
+        self.head = EventId("", 0)
+        # The events up to the head, as far back as memory reaches.
+        self.recent = Recent()
+        # The reads of the database that are under way or a moment old.
+        self.shared = SharedReads()
+        # How much each client address may have read.
+        self.allowances = Allowances(clock)
+        # By interest: when its oldest cursor was read, and that cursor.
+        self.known_oldest: dict[Interest, tuple[float, EventId]] = {}
 
-    events: list[Event]
-    reached: int
+    # --- the head ----------------------------------------------------------------------
 
+    def append(self, event: Event) -> None:
+        """Move the head on to the next event."""
+        self.head = event.id
+        self.recent.append(event)
 
-class Expired(Exception):
-    """An event that this reader could have read has been pruned."""
+    def jump(self, head: EventId) -> None:
+        """Move the head to where the events do not follow on those in memory."""
+        if head.epoch != self.head.epoch:
+            self.shared.clear()
+        self.recent.clear()
+        self.head = head
 
+    async def load_recent(self) -> None:
+        """Fill the memory with the last events, for readers who come back together.
 
-# --- where a reader begins -------------------------------------------------------------
+        Those whose node was restarted have missed a few events at most. Without the
+        database memory stays empty, and they read the log.
+        """
+        number = max(0, self.head.number - EVENTS_AT_START)
+        with contextlib.suppress(DatabaseError):
+            while number < self.head.number:
+                events = await read_tail(number, self.head.number)
+                if not events or events[0].epoch != self.head.epoch:
+                    return self.recent.clear()
+                if events[0].number != number + 1:  # retention has left a gap
+                    self.recent.clear()
+                for event in events:
+                    self.recent.append(event)
+                number = events[-1].number
 
+    # --- what a reader is given --------------------------------------------------------
 
-def start(interest: Interest, since: str) -> tuple[EventId, Notice | None]:
-    """Return the cursor a reader begins at, and the ``reset`` that it must have first."""
-    last = log.head()
-    if since == "now":
-        return last, None
-    if since == "earliest":
-        return EventId(last.epoch, oldest(interest)), None
-    asked = EventId.parse(since)
-    if asked.epoch != last.epoch:
-        return last, reset("epoch", asked, last)
-    if asked.number > last.number:
-        return last, reset("ahead", asked, last)
-    if pruned(interest) > asked.number:
-        return last, reset("expired", asked, last)
-    return asked, None
+    def remembers(self, cursor: EventId) -> bool:
+        """Return True when every event after the cursor is in memory."""
+        return (
+            cursor.epoch == self.head.epoch
+            and cursor.number <= self.head.number
+            and self.recent.reaches_back_to(cursor.number)
+        )
 
+    async def start(
+        self, interest: Interest, since: str, address: str
+    ) -> tuple[EventId, Notice | None]:
+        """Return the cursor a reader begins at, and the ``reset`` that it must have first.
 
-def oldest(interest: Interest) -> int:
-    """Return the number before the oldest kept event that this interest could be given.
+        Reads the log. Raises TooMany when the address has had its share of reads.
+        """
+        key = "start", self.head, interest, since
+        if not self.shared.knows(key):
+            self.allowances.spend(address)
+        return await self.shared.read(key, partial(read_start, interest, since))
 
-    A reader that starts there is never ``expired`` at once.
-    """
-    first = EventRow.objects.order_by("number").values_list("number", flat=True).first()
-    before = first - 1 if first is not None else log.head().number
-    return max(before, pruned(interest))
+    async def page(
+        self, interest: Interest, after: int, up_to: int, address: str
+    ) -> Page:
+        """Return what an interest is given between two numbers (after < number <= up_to).
 
+        From the log at the pace that the address is allowed. Raises replay.Expired when
+        retention has overtaken ``after``.
+        """
+        if self.recent.reaches_back_to(after):
+            return self.recent.page(interest, after, up_to)
+        key = "page", self.head.epoch, interest, after, up_to
+        read = partial(read_page, interest, after, up_to)
+        if self.shared.knows(key):
+            return await self.shared.read(key, read)
+        async with self.allowances.turn(address):
+            return await self.shared.read(key, read)
 
-def pruned(interest: Interest) -> int:
-    """Return the highest number pruned from what this interest may read; 0 for none.
+    async def oldest(self, interest: Interest) -> EventId:
+        """Return the cursor from which all that is kept can be had, a second old at most.
 
-    For topics that have been deleted it is their common mark, which may be higher than a
-    topic's own: so it counts only for patterns, and for topics that do not exist. The
-    topics come first: one that is deleted meanwhile is then in the mark.
-    """
-    exact = Topic.objects.filter(name__in=interest.exact).order_by()
-    numbers = dict(exact.values_list("name", "pruned_number"))
-    highest = max(
-        [*numbers.values(), *map(pruned_below, prefixes(interest))], default=0
-    )
-    if "*" in interest.patterns:
-        topics = Topic.objects.filter(readable_names(interest.reader))
-        by_number = topics.order_by("-pruned_number")
-        highest = by_number.values_list("pruned_number", flat=True).first() or 0
-    return max(highest, deleted(interest, numbers.keys()))
-
-
-def pruned_below(prefix: str) -> int:
-    """Return the highest number pruned from topics that begin with a prefix."""
-    # Plus 0: the index on names is to serve, not the one on pruned numbers.
-    highest = Max(F("pruned_number") + 0)
-    found = Topic.objects.filter(below(prefix)).aggregate(highest=highest)
-    return found["highest"] or 0
-
-
-def deleted(interest: Interest, existing: Iterable[str]) -> int:
-    """Return the highest number pruned from deleted topics that it could have read."""
-    unknown = [p for p in interest.patterns if p not in existing]
-    columns = {
-        log.DELETED_NUMBER[scope]
-        for pattern in unknown
-        for scope in scopes(pattern, interest.reader)
-    }
-    if not columns:
-        return 0
-    row = Log.objects.values_list(*columns).first()
-    return max(row) if row else 0
-
-
-def scopes(pattern: str, reader: Reader) -> list[Topic.Scope]:
-    """Return the scopes of the topics that a pattern brings this reader."""
-    if pattern != "*":
-        return [Topic.Scope.of(pattern)]
-    found = [Topic.Scope.PUBLIC]
-    if reader.is_staff:
-        found.append(Topic.Scope.STAFF)
-    if reader.user_id is not None:
-        found.append(Topic.Scope.USER)
-    return found
-
-
-# --- which topics ----------------------------------------------------------------------
-
-
-def prefixes(interest: Interest) -> list[str]:
-    """Return what the names begin with that the interest's prefix patterns match."""
-    return [pattern[:-1] for pattern in interest.patterns if pattern.endswith(".*")]
-
-
-def readable_names(reader: Reader) -> Q:
-    """Return a filter for the names of the topics that ``Reader.may_read`` allows."""
-    readable = Q()
-    if not reader.is_staff:
-        readable &= ~(Q(name="staff") | below("staff."))
-    own = f"user.{reader.user_id}"
-    users = Q(name="user") | below("user.")
-    if reader.user_id is None:
-        return readable & ~users
-    return readable & (~users | Q(name=own) | below(f"{own}."))
-
-
-def below(prefix: str) -> Q:
-    """Return a filter for the names that begin with a prefix which ends with a dot.
-
-    Such as the index on names serves: PostgreSQL has one for LIKE, whatever its collation.
-    SQLite's LIKE knows no case and uses none, but its order is that of the bytes.
-    """
-    if connection.vendor == "postgresql":
-        return Q(name__startswith=prefix)
-    after = prefix[:-1] + chr(ord(".") + 1)
-    return Q(name__gte=prefix, name__lt=after)
-
-
-def names_with_news(interest: Interest, after: int) -> list[str] | None:
-    """Return the topics that may have an event after a number; None for too many."""
-    if "*" in interest.patterns:
-        return None
-    names = set(interest.exact)
-    for prefix in prefixes(interest):
-        topics = Topic.objects.filter(below(prefix), last_number__gt=after).order_by()
-        names.update(topics.values_list("name", flat=True)[: MAX_TOPICS_ASKED + 1])
-        if len(names) > MAX_TOPICS_ASKED:
-            return None
-    return sorted(names)
-
-
-# --- pages -----------------------------------------------------------------------------
-
-
-def page(interest: Interest, after: int, up_to: int) -> Page:
-    """Return what an interest is given between two numbers (after < number <= up_to).
-
-    Raises Expired when retention has overtaken ``after``. Judged after the rows are read:
-    what is pruned in between is then seen as pruned, never skipped.
-    """
-    numbers, reached = find(interest, after, up_to)
-    events, is_all = log.fill_page(log.rows_of(numbers))
-    if pruned(interest) > after:
-        raise Expired
-    return Page(events, reached if is_all else events[-1].number)
-
-
-def find(interest: Interest, after: int, up_to: int) -> tuple[list[int], int]:
-    """Return the numbers of a page of events, and how far the log has been read for them."""
-    names = names_with_news(interest, after)
-    if names is None:
-        return scan(interest, after, up_to)
-    numbers = first_numbers(names, after, up_to)
-    return numbers, numbers[-1] if len(numbers) == log.PAGE_EVENTS else up_to
-
-
-def first_numbers(names: Sequence[str], after: int, up_to: int) -> list[int]:
-    """Return the first numbers of these topics' events, at most a page of them.
-
-    Each topic is asked for by itself, so that (topic, number) is the index that serves: a
-    planner that is given all at once may go through the whole log for them.
-    """
-    if not names:
-        return []
-    first = (
-        "SELECT number FROM (SELECT number FROM echo_event WHERE topic = %s "
-        "AND number > %s AND number <= %s ORDER BY number LIMIT %s) AS one"
-    )
-    query = " UNION ALL ".join([first] * len(names)) + " ORDER BY number LIMIT %s"
-    parameters: list[str | int] = []
-    for name in names:
-        parameters += [name, after, up_to, log.PAGE_EVENTS]
-    with connection.cursor() as cursor:
-        cursor.execute(query, [*parameters, log.PAGE_EVENTS])
-        return [number for (number,) in cursor.fetchall()]
-
-
-def scan(interest: Interest, after: int, up_to: int) -> tuple[list[int], int]:
-    """Return the numbers of what is wanted in the next part of the log, and its end."""
-    window = log.PAGE_EVENTS if "*" in interest.patterns else SCANNED_EVENTS
-    rows = EventRow.objects.filter(number__gt=after, number__lte=up_to)
-    seen = list(rows.order_by("number").values_list("number", "topic")[:window])
-    reached = seen[-1][0] if len(seen) == window else up_to
-    wanted = [number for number, topic in seen if interest.matches(topic)]
-    if len(wanted) > log.PAGE_EVENTS:
-        wanted = wanted[: log.PAGE_EVENTS]
-        reached = wanted[-1]
-    return wanted, reached
+        While the log cannot be read it is the head: what comes after that is kept.
+        """
+        known_at, cursor = self.known_oldest.get(interest, (0.0, self.head))
+        if self.clock() - known_at > OLDEST_SECONDS:
+            read = partial(read_oldest, interest)
+            try:
+                number = await self.shared.read(("oldest", interest), read)
+            except DatabaseError:
+                return self.head
+            cursor = EventId(self.head.epoch, number)
+            if len(self.known_oldest) >= MAX_KNOWN_OLDEST:
+                self.known_oldest.clear()
+            self.known_oldest[interest] = self.clock(), cursor
+        return cursor

@@ -14,7 +14,6 @@ from itertools import count, islice
 from typing import Any
 from urllib.parse import quote
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Max
 from django.utils import timezone
@@ -45,11 +44,14 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """The id under which an entry is in the log; ``duplicate`` when it was there before."""
+class Published:
+    """A committed event's id; ``duplicate`` when its key had been used before."""
 
-    id: EventId
-    duplicate: bool
+    id: str
+    duplicate: bool = False
+
+    def __str__(self) -> str:
+        return self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +71,18 @@ class Numbers:
 # --- writing ---------------------------------------------------------------------------
 
 
-def append(entries: Sequence[Entry]) -> tuple[list[Event], list[Receipt]]:
-    """Writes entries within the caller's transaction, or one of its own.
+def append(entries: Sequence[Entry]) -> tuple[list[Event], list[Published]]:
+    """Write entries within the caller's transaction, or one of its own.
 
-    Returns the new events, and a receipt for each entry: one whose key was used before on
-    its topic is not written again and has the first event's id.
+    Return the new events, and the id of each entry's event: an entry whose key was used
+    before on its topic is not written again and has the first event's id.
     """
     with transaction.atomic():
         taken = take_numbers(len(entries))
         number = taken.last - len(entries)
         keyed = numbers_of_keys(entries)
         fresh: list[tuple[int, Entry]] = []
-        receipts = []
+        published = []
         for entry in entries:
             place = entry.topic, entry.key
             duplicate = place in keyed
@@ -89,12 +91,11 @@ def append(entries: Sequence[Entry]) -> tuple[list[Event], list[Receipt]]:
                 fresh.append((number, entry))
                 if entry.key is not None:
                     keyed[place] = number
-            receipts.append(
-                Receipt(EventId(taken.epoch, keyed.get(place, number)), duplicate)
-            )
+            event_id = EventId(taken.epoch, keyed.get(place, number))
+            published.append(Published(str(event_id), duplicate))
         if number < taken.last:
             take_numbers(number - taken.last)  # duplicates give their numbers back
-        return write(taken, fresh), receipts
+        return write(taken, fresh), published
 
 
 def take_numbers(count: int) -> Numbers:
@@ -155,13 +156,13 @@ def aware(moment: datetime | str) -> datetime:
 
 
 def found_log() -> None:
-    """Makes the one row of a new or wiped log, under a new epoch."""
+    """Insert the one row of a new or wiped log, under a new epoch."""
     last = EventRow.objects.aggregate(last=Max("number"))["last"] or 0
     Log.objects.get_or_create(pk=1, defaults={"last_number": last})
 
 
 def numbers_of_keys(entries: Sequence[Entry]) -> dict[tuple[str, str | None], int]:
-    """The numbers of the events that have these entries' topics and keys."""
+    """Return the numbers of the events that have these entries' topics and keys."""
     keys = [entry.key for entry in entries if entry.key is not None]
     if not keys:
         return {}
@@ -233,13 +234,13 @@ def advance_topics(
 
 
 def renew_epoch(old: str) -> EventId:
-    """Begins a new life of the log, once for all nodes that ask to end the old one."""
+    """Begin a new life of the log; no-op when another node has ended the old one."""
     Log.objects.filter(epoch=old).update(epoch=new_epoch())
     return head()
 
 
 def renew_log() -> EventId:
-    """Begins a new life of the log, for an operator who has restored a backup of it."""
+    """Begin a new life of the log, for an operator who has restored a backup of it."""
     return renew_epoch(head().epoch)
 
 
@@ -247,7 +248,7 @@ def renew_log() -> EventId:
 
 
 def head() -> EventId:
-    """The id of the last event, with number 0 when there is none yet."""
+    """Return the id of the last event, with number 0 when there is none yet."""
     row = Log.objects.values_list("epoch", "last_number").first()
     if row is None:
         found_log()
@@ -301,7 +302,7 @@ def fill_page(rows: Iterable[tuple[Any, ...]]) -> tuple[list[Event], bool]:
             is_all = False
             break
         found.append(row)
-    epoch = head().epoch if found else ""  # after the rows: see Relay.take_page
+    epoch = head().epoch if found else ""  # after the rows: see Relay.take_tail
     events = [
         Event(epoch, number, topic, previous, wire_time(sent_at), data, source)
         for number, topic, previous, sent_at, data, source in found
@@ -309,37 +310,31 @@ def fill_page(rows: Iterable[tuple[Any, ...]]) -> tuple[list[Event], bool]:
     return events, is_all
 
 
-def retention(topic: Topic) -> tuple[int, int]:
-    """Return how many seconds old a topic's events may be, and how many."""
-    seconds, events = topic.retention_seconds, topic.retention_events
-    return (
-        settings.FEED_RETENTION_SECONDS if seconds is None else seconds,
-        settings.FEED_RETENTION_EVENTS if events is None else events,
-    )
-
-
 class CommitWatch:
-    """Tells for about 3 µs whether anybody else has committed; SQLite only.
+    """Notices in about 3 µs that another connection has committed; SQLite only.
 
     ``PRAGMA data_version`` changes when another connection commits, so it needs one of its
-    own. ``cheap`` is False on other databases, where the head must be asked for instead.
+    own. On other databases the head must be read instead.
     """
 
     def __init__(self) -> None:
+        # None where the database is not a SQLite file.
         self.connection: sqlite3.Connection | None = None
         name = str(connection.settings_dict["NAME"])
         if connection.vendor == "sqlite" and "memory" not in name:
             self.connection = sqlite3.connect(
                 f"file:{quote(name)}?mode=ro", uri=True, check_same_thread=False
             )
+        # The data_version of the last look.
         self.version = 0
 
     @property
-    def cheap(self) -> bool:
+    def is_cheap(self) -> bool:
+        """Return True where looks are so cheap that they may be frequent."""
         return self.connection is not None
 
     def changed(self) -> bool:
-        """True when something was committed since the last look; False where it cannot tell."""
+        """Return True when something was committed since the last look, as far as is known."""
         if self.connection is None:
             return False
         before = self.version

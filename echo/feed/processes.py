@@ -1,6 +1,6 @@
-"""Tells whether other processes serve the site: with a channel layer in memory, unheard ones.
+"""Finds out whether other processes serve the site, whom a layer in memory cannot reach.
 
-Each process that has a relay shares the lock of one file. Only who is alone could have it
+Each process that serves shares the lock of one file. Only one that is alone could lock it
 exclusively.
 """
 

@@ -1,4 +1,4 @@
-"""The last events in memory: readers who were away for a moment need no database."""
+"""Keeps the last events in memory: readers who were away for a moment need no database."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from itertools import islice
 from echo.feed import log
 from echo.feed.access import Interest
 from echo.feed.event import Event
-from echo.feed.history import Page
+from echo.feed.replay import Page
 
 MAX_EVENTS = 2000
 MAX_BYTES = 4 * 1024 * 1024
@@ -17,7 +17,9 @@ class Recent:
     """Consecutive events of one life of the log, bounded in number and in bytes."""
 
     def __init__(self) -> None:
+        # Their numbers follow one another without a gap.
         self._events: deque[Event] = deque()
+        # The sum of their sizes.
         self.bytes = 0
 
     def __iter__(self) -> Iterator[Event]:

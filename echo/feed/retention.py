@@ -1,9 +1,11 @@
-"""What the log no longer keeps is deleted, a little at a time, by every node in turn.
+"""Deletes what the log no longer keeps, a little at a time, on every node in turn.
 
 Each topic remembers how far it has been pruned, and so does the log for topics that are
 deleted: a reader who missed something is reset, never passed over in silence.
 """
 
+import asyncio
+import random
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -11,13 +13,17 @@ from django.db import transaction
 from django.db.models import F, OuterRef, Q, Subquery
 from django.utils import timezone
 
-from echo.feed.log import DELETED_NUMBER, database_now, retention
+from echo.feed import threads
+from echo.feed.log import DELETED_NUMBER, database_now
 from echo.models import OWN_RETENTION, Log, Topic
 from echo.models import Event as EventRow
 
 PRUNE_EVENTS = 500  # at most so many go in one transaction: publishers wait no longer
 PRUNE_TOPICS = 500
 CROWDED_TOPICS = 50
+# Between two prunings that found nothing, and between two that found something.
+PRUNE_SECONDS = 2.0
+PRUNE_AGAIN_SECONDS = 0.05
 # So many empty topics are kept, the last to become empty: each knows exactly how far it
 # was pruned, and resets only the readers who missed something.
 KEPT_EMPTY_TOPICS = 1000
@@ -25,6 +31,15 @@ KEPT_EMPTY_TOPICS = 1000
 FUTURE_SECONDS = 60
 # Has no event any more, and no operator has given it a retention.
 EMPTY = Q(kept=0, pruned_number__gte=F("last_number")) & ~OWN_RETENTION
+
+
+async def keep_retention() -> None:
+    """Prune now and then; soon again while there is more to prune."""
+    while True:
+        gone = await prune_in_thread()
+        # A random pause: all nodes prune, and would do it at the same moment.
+        pause = PRUNE_SECONDS * random.uniform(0.5, 1.5)
+        await asyncio.sleep(PRUNE_AGAIN_SECONDS if gone else pause)
 
 
 def prune(now: datetime | None = None) -> int:
@@ -38,6 +53,9 @@ def prune(now: datetime | None = None) -> int:
             break
     delete_empty_topics()
     return gone
+
+
+prune_in_thread = threads.upkeep.wrap(prune)
 
 
 def present() -> datetime:
@@ -57,6 +75,15 @@ def correct_clock(now: datetime) -> None:
 
 
 # --- which topics ----------------------------------------------------------------------
+
+
+def retention_of(topic: Topic) -> tuple[int, int]:
+    """Return how many seconds old a topic's events may be, and how many it may have."""
+    seconds, events = topic.retention_seconds, topic.retention_events
+    return (
+        settings.FEED_RETENTION_SECONDS if seconds is None else seconds,
+        settings.FEED_RETENTION_EVENTS if events is None else events,
+    )
 
 
 def overdue_topics(now: datetime) -> list[str]:
@@ -81,7 +108,7 @@ def overdue_topics(now: datetime) -> list[str]:
 
 def is_overdue(topic: Topic, now: datetime) -> bool:
     """Return True for a topic that has more, or older, than its own retention keeps."""
-    keep_seconds, keep_events = retention(topic)
+    keep_seconds, keep_events = retention_of(topic)
     horizon = now - timedelta(seconds=keep_seconds)
     rows = EventRow.objects.filter(topic=topic.name).order_by("number")
     first = rows.values_list("sent_at", flat=True).first()
@@ -120,7 +147,7 @@ def prune_topic(name: str, now: datetime, limit: int) -> int:
         topic = Topic.objects.select_for_update().filter(name=name).first()
         if topic is None:
             return 0
-        keep_seconds, keep_events = retention(topic)
+        keep_seconds, keep_events = retention_of(topic)
         excess = max(0, topic.kept - keep_events)
         horizon = now - timedelta(seconds=keep_seconds)
         rows = EventRow.objects.filter(topic=name).order_by("number")[:limit]

@@ -1,4 +1,4 @@
-"""Judges readers again while their connections are open, and ends what they may not read.
+"""Judges readers again while their connections are open, and ends those that lose rights.
 
 At once when an account has changed (see changes.py), and every FEED_JUDGE_SECONDS anyway:
 a change made with ``QuerySet.update`` or by hand in the database announces nothing. Visitors
@@ -7,24 +7,19 @@ have no rights to lose. A reader who gains rights has them on the next connectio
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from echo.feed.access import Reader
-from echo.feed.accounts import identify
-from echo.feed.farewell import DAY_SECONDS, return_seconds
+from echo.feed.accounts import accounts_of, identify
+from echo.feed.hub import Hub
+from echo.feed.subscription import STAY_AWAY_SECONDS, Subscription, return_seconds
 from echo.feed.threads import accounts
 from echo.protocol import CloseCode
-
-if TYPE_CHECKING:
-    from echo.feed.relay import Relay
-    from echo.feed.subscription import Subscription
 
 # Connections whose sessions and users are read with one query each.
 BATCH_CONNECTIONS = 250
@@ -35,42 +30,29 @@ REMEMBERED_CHANGES = 10_000
 MAX_MISSED_ROUNDS = 4
 
 
-def user_account(user_id: object) -> str:
-    """Return the name under which a user's connections are found."""
-    return f"user {user_id}"
-
-
-def session_account(key: str) -> str:
-    """Return the name under which a session's connections are found; the key stays secret."""
-    return f"session {hashlib.sha256(key.encode()).hexdigest()}"
-
-
-def accounts_of(reader: Reader) -> tuple[str, ...]:
-    """Return the user and the session that a reader's rights rest on; none for a visitor."""
-    if reader.user_id is None or reader.session_key is None:
-        return ()
-    return user_account(reader.user_id), session_account(reader.session_key)
-
-
 class Rights:
     """The signed-in readers of one process, and those of them who are to be judged."""
 
-    def __init__(self, relay: "Relay") -> None:
-        self.relay = relay
+    def __init__(self, hub: Hub, clock: Callable[[], float]) -> None:
+        self.hub = hub
+        # In seconds, monotonic.
+        self.clock = clock
         # Each signed-in subscription, by its id, under its user and under its session.
         self.held_by: dict[str, dict[str, Subscription]] = {}
         # Who is judged next. A restricted one of these that is here for a change is held.
         self.suspects: dict[str, Subscription] = {}
         # When accounts changed, the latest last.
         self.changed: OrderedDict[str, float] = OrderedDict()
+        # Set when there are suspects.
         self.alarm = asyncio.Event()
-        self.next_round_at = relay.loop.time() + settings.FEED_JUDGE_SECONDS
+        # When every reader is to be judged, whatever has changed.
+        self.next_round_at = clock() + settings.FEED_JUDGE_SECONDS
         # When nobody was left to be judged.
-        self.judged_at = relay.loop.time()
+        self.judged_at = clock()
 
     # --- who is connected --------------------------------------------------------------
 
-    def join(self, subscription: "Subscription") -> None:
+    def join(self, subscription: Subscription) -> None:
         """Add a signed-in reader; judge one whose account has changed meanwhile."""
         self.add(subscription)
         horizon = time.monotonic() - REMEMBERED_SECONDS
@@ -78,14 +60,14 @@ class Rights:
             if self.changed.get(account, 0.0) > horizon:
                 self.suspect(subscription)
 
-    def add(self, subscription: "Subscription") -> None:
+    def add(self, subscription: Subscription) -> None:
         """Find a signed-in reader by its accounts from now on."""
         for account in accounts_of(subscription.interest.reader):
             held = self.held_by.setdefault(account, {})
             held[subscription.connection.id] = subscription
 
-    def leave(self, subscription: "Subscription") -> None:
-        """Remove a reader; no-op for one who is not there."""
+    def leave(self, subscription: Subscription) -> None:
+        """Remove a reader; no-op if unknown."""
         identity = subscription.connection.id
         self.suspects.pop(identity, None)
         for account in accounts_of(subscription.interest.reader):
@@ -105,7 +87,7 @@ class Rights:
             for subscription in self.found(account):
                 self.apply(subscription, Reader())
 
-    def found(self, account: str) -> list["Subscription"]:
+    def found(self, account: str) -> list[Subscription]:
         """Return the subscriptions of an account, and remember that it has changed."""
         self.changed[account] = time.monotonic()
         self.changed.move_to_end(account)
@@ -113,7 +95,7 @@ class Rights:
             self.changed.popitem(last=False)
         return list(self.held_by.get(account, {}).values())
 
-    def suspect(self, subscription: "Subscription") -> None:
+    def suspect(self, subscription: Subscription) -> None:
         """Have a reader judged soon; hand out nothing meanwhile that may be forbidden."""
         if subscription.interest.is_restricted:
             subscription.hold()
@@ -122,13 +104,13 @@ class Rights:
 
     # --- judging -----------------------------------------------------------------------
 
-    async def keep(self) -> None:
+    async def keep_judging(self) -> None:
         """Judge suspects when there are any, and every reader once a round."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self.next_round_at):
                     await self.alarm.wait()
-            now = self.relay.loop.time()
+            now = self.clock()
             if now >= self.next_round_at:
                 self.next_round_at = now + settings.FEED_JUDGE_SECONDS
                 for held in self.held_by.values():
@@ -151,7 +133,7 @@ class Rights:
                 self.dismiss_unjudged()
                 raise
 
-    async def judge(self, batch: dict[str, "Subscription"]) -> None:
+    async def judge(self, batch: dict[str, Subscription]) -> None:
         """Judge some readers by what the database says now."""
         keys = {
             identity: subscription.interest.reader.session_key or ""
@@ -161,30 +143,32 @@ class Rights:
         for identity, key in keys.items():
             # One who left needs no judgement; one suspected anew needs a newer one.
             if (
-                self.relay.subscriptions.get(identity) is batch[identity]
+                self.hub.subscriptions.get(identity) is batch[identity]
                 and identity not in self.suspects
             ):
                 self.apply(batch[identity], found[key])
 
-    def apply(self, subscription: "Subscription", found: Reader) -> None:
+    def apply(self, subscription: Subscription, found: Reader) -> None:
         """Leave a reader what it may still read; end it when that is not all it asked for."""
         before = subscription.interest
         reader = before.reader.reduced_to(found)
         if reader != before.reader:
             allowed = before.allowed_to(reader)
-            self.relay.narrow(subscription, allowed)
+            self.leave(subscription)
+            self.hub.narrow(subscription, allowed)
+            self.add(subscription)
             if allowed.patterns != before.patterns:
                 subscription.end(
                     CloseCode.NOT_ALLOWED,
                     "no longer allowed to read these topics",
-                    DAY_SECONDS,
+                    STAY_AWAY_SECONDS,
                 )
         subscription.release()
 
     def dismiss_unjudged(self) -> None:
         """End those who could not be judged for long; they are judged when they return."""
         patience = MAX_MISSED_ROUNDS * settings.FEED_JUDGE_SECONDS
-        if self.relay.loop.time() - self.judged_at < patience:
+        if self.clock() - self.judged_at < patience:
             return
         count = len(self.suspects)
         for subscription in self.suspects.values():

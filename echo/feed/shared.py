@@ -1,4 +1,4 @@
-"""Reads that are shared: those who ask the same at the same time are given the same answer.
+"""Shares reads: equal questions at the same time are asked once.
 
 A thousand readers who come back together to one place cost one read, and one page.
 """
@@ -17,9 +17,10 @@ MAX_SHARED = 32
 
 
 class SharedReads:
-    """The reads under way, and the answers of a moment ago."""
+    """The reads under way, and the results of a moment ago."""
 
     def __init__(self) -> None:
+        # By what is read; the oldest goes first.
         self.reads: OrderedDict[Hashable, asyncio.Task[Any]] = OrderedDict()
 
     def knows(self, key: Hashable) -> bool:
@@ -31,7 +32,7 @@ class SharedReads:
     ) -> T:
         """Return what the function returns, or what it returned for another a moment ago.
 
-        One who gives up leaves the read to the others.
+        A caller that is cancelled leaves the read to the others.
         """
         task = self.reads.get(key)
         if task is None:
@@ -51,6 +52,7 @@ class SharedReads:
             task.get_loop().call_later(SHARED_SECONDS, self.forget, key, task)
 
     def forget(self, key: Hashable, task: asyncio.Task[Any]) -> None:
+        """Remove a read, unless a newer one has taken its place."""
         if self.reads.get(key) is task:
             del self.reads[key]
 

@@ -1,31 +1,29 @@
-"""One reader of the feed: where it is, what waits for it, and how it gets from past to live.
+"""One reader of the feed: its position, its queue, and its way from the past to live.
 
-Hand-over, in three visible steps: ``register`` (live events are buffered from here on),
+Is given a history, and calls back when it is closed; knows no hub. Hand-over, in three visible steps: ``register`` (live events are buffered from here on),
 ``replay`` (pages of the log up to the head of that moment), and live, without a gap or a
 double. A reader too slow for its queue goes the same way again, at its own pace.
 """
 
 import asyncio
 import logging
+import random
 import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from django.db import DatabaseError
 
 from echo.feed import log, metrics
 from echo.feed.access import Interest
 from echo.feed.event import Event, Frame, Notice, reset
-from echo.feed.farewell import return_seconds
-from echo.feed.history import Expired
+from echo.feed.history import History
+from echo.feed.replay import Expired
 from echo.protocol import CUT_EXTENSION, CloseCode, EventId
-
-if TYPE_CHECKING:
-    from echo.feed.relay import Relay
 
 logger = logging.getLogger("echo.feed")
 
@@ -35,8 +33,17 @@ MAX_QUEUED_BYTES = 1024 * 1024
 BYE_SECONDS = 5.0
 # How long a reader may wait to be judged; then it is told to come back and is judged then.
 MAX_HELD_SECONDS = 5.0
-# What a client says of itself is listed up to so many characters.
-MAX_USER_AGENT_LENGTH = 300
+# Clients that are ended together come back one by one.
+RECONNECTS_A_SECOND = 500
+MAX_SPREAD_SECONDS = 20.0
+# What a client is told that is not to come back: a stock EventSource knows no close code.
+STAY_AWAY_SECONDS = 24 * 60 * 60.0
+
+
+def return_seconds(count: int) -> float:
+    """Return when one of so many clients is to come back: each at a random time."""
+    spread = min(MAX_SPREAD_SECONDS, 0.5 + count / RECONNECTS_A_SECOND)
+    return random.uniform(0.1, spread)
 
 
 class State(Enum):
@@ -48,18 +55,22 @@ class State(Enum):
 
 
 def do_nothing() -> None:
-    """The means of a server that cannot cut a connection."""
+    """Stand in for the ``cut`` of a server that has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Who holds a subscription, for the census; and what cuts it."""
+    """The connection that a subscription belongs to, as operators see it."""
 
+    # "websocket", "sse", "longpoll" or "shortpoll".
     transport: str
+    # The client's, as the server knows it; empty on a Unix socket.
     address: str = ""
     user_agent: str = ""
+    # Closes it at once, without a word.
     cut: Callable[[], None] = do_nothing
     id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
+    # When it was opened, in Unix seconds.
     since: float = field(default_factory=time.time)
 
     @classmethod
@@ -76,42 +87,69 @@ class Connection:
 
 
 class Subscription:
-    """Hands frames to one transport, in order, and keeps its memory bounded.
-
-    ``position`` is the id up to which the transport has been given everything.
-    """
+    """Hands frames to one transport, in order, and keeps its memory bounded."""
 
     def __init__(
         self,
-        relay: "Relay",
+        history: History,
         interest: Interest,
         connection: Connection,
         heartbeat_seconds: float,
+        *,
+        node: str,
+        on_close: Callable[["Subscription"], None],
+        return_seconds: Callable[[], float],
     ) -> None:
-        self.relay = relay
+        self.history = history
         self.interest = interest
         self.connection = connection
+        # After so long without a frame a heartbeat is due.
         self.heartbeat_seconds = heartbeat_seconds
+        # The name of the node, for the hello.
+        self.node = node
+        # Called when the transport has closed it.
+        self.on_close = on_close
+        # Returns when its client is to come back, if all of this node's are ended.
+        self.return_seconds = return_seconds
+        # Where the next events come from.
         self.state = State.BEHIND
-        self.position = relay.head
+        # The id up to which the transport has been given everything.
+        self.position = history.head
+        # The number up to which the log is being replayed.
         self.target = 0
+        # Live events that the transport has not taken yet, and the sum of their sizes.
         self.queue: deque[Event] = deque()
         self.queued_bytes = 0
+        # Frames that go out before any event.
         self.notices: deque[Notice] = deque()
+        # Resolved when something is due; None unless the transport waits.
         self.arrival: asyncio.Future[None] | None = None
+        # When the transport was last given something, by the monotonic clock.
         self.active_at = time.monotonic()
+        # The last frame, once it has been decided on.
         self.bye: Notice | None = None
+        # When it is ended, and when it is cut after that; None for no limit.
         self.expires_at: float | None = None
         # Since when its reader waits to be judged; None when it does not.
         self.held_at: float | None = None
         # True once what was handed out earlier may be more than the reader may have.
         self.rights_changed = False
+        # True when it goes on where its client had been before.
         self.resumed = False
 
-    # --- what the relay calls ----------------------------------------------------------
+    def begin(self, cursor: EventId, notice: Notice | None) -> None:
+        """Set where the reader begins, and what it must be sent before anything else."""
+        self.position = cursor
+        if cursor == self.history.head:
+            self.state = State.LIVE
+        if notice is not None:
+            metrics.resets.labels(notice.fields["reason"]).inc()
+            self.notices.append(notice)
+
+    # --- what the hub calls ------------------------------------------------------------
 
     def offer(self, event: Event) -> None:
-        """Queues a live event; one that comes while the log is being read is there too."""
+        """Queue a live event; while the log is to be read first it is found there."""
         if self.state is State.BEHIND:
             return
         self.queue.append(event)
@@ -123,12 +161,12 @@ class Subscription:
             self.wake()
 
     def fall_behind(self) -> None:
-        """Drops the queue: the reader is served from the log instead, at its own pace."""
+        """Drop the queue: the reader is served from the log instead, at its own pace."""
         self.clear()
         self.state = State.BEHIND
 
     def lose(self, reason: str, head: EventId) -> None:
-        """Announces that what lay before ``head`` cannot be had any more."""
+        """Announce that what lay before ``head`` cannot be had any more."""
         self.clear()
         self.notify(reset(reason, self.position, head))
         metrics.resets.labels(reason).inc()
@@ -136,7 +174,7 @@ class Subscription:
         self.state = State.LIVE
 
     def beat(self, now: float) -> None:
-        """A heartbeat, for a transport that has waited long; the end of one that is old."""
+        """Send a heartbeat if it is due; end the subscription if its time is over."""
         if self.expires_at is not None and now >= self.expires_at:
             self.expire()
         if self.held_at is not None and now - self.held_at >= MAX_HELD_SECONDS:
@@ -144,12 +182,12 @@ class Subscription:
         # Only when idle: the cursor it carries must not overtake what waits to be read.
         waits = self.arrival is not None and self.is_idle
         if waits and now - self.active_at >= self.heartbeat_seconds:
-            self.notify(Notice("heartbeat", self.relay.head))
+            self.notify(Notice("heartbeat", self.history.head))
 
     def end(self, code: CloseCode, reason: str, retry_seconds: float = 0.0) -> None:
-        """Says ``bye``: the last frame, after which the transport closes with the code.
+        """Send ``bye``: the last frame, after which the transport closes with the code.
 
-        A client that does not read keeps the transport from it, and is cut a while later.
+        A client that does not read it is cut a while later.
         """
         if self.bye is None:
             retry_ms = round(retry_seconds * 1000)
@@ -158,26 +196,26 @@ class Subscription:
             self.expire_in(BYE_SECONDS)
 
     def expire(self) -> None:
-        """Ends a subscription that is old, and cuts one that has not gone when told to."""
+        """End a subscription that is old; cut one that was ended and is still there."""
         if self.bye is None:
             self.end(CloseCode.ASKED_TO_RECONNECT, "lifetime is over")
         else:
             self.connection.cut()
 
     def hold(self) -> None:
-        """Hands out no more events until the reader has been judged."""
+        """Hand out no more events until ``release``: the reader is to be judged."""
         self.rights_changed = True
         if self.held_at is None:
             self.held_at = time.monotonic()
 
     def release(self) -> None:
-        """Goes on after ``hold``; no-op for one that is not held."""
+        """Go on after ``hold``; no-op if not held."""
         if self.held_at is not None:
             self.held_at = None
             self.wake()
 
     def narrow(self, interest: Interest) -> None:
-        """Goes on with an interest that allows less, and drops what it does not from the queue."""
+        """Go on with an interest that allows less; drop from the queue what it does not."""
         self.rights_changed = True
         self.interest = interest
         kept = [event for event in self.queue if interest.matches(event.topic)]
@@ -188,7 +226,7 @@ class Subscription:
     # --- what the transport calls ------------------------------------------------------
 
     async def next(self) -> Sequence[Frame]:
-        """The frames that are due, at least one; waits for them."""
+        """Wait until frames are due, and return them."""
         while not (frames := await self.due_or_bye()):
             if self.is_idle or self.is_held:
                 await self.wait()
@@ -201,9 +239,8 @@ class Subscription:
             return await self.due()
         except DatabaseError as error:
             logger.warning("a reader's history cannot be read: %s", error)
-            retry_seconds = return_seconds(len(self.relay.subscriptions))
             code = CloseCode.ASKED_TO_RECONNECT
-            self.end(code, "the log cannot be read now", retry_seconds)
+            self.end(code, "the log cannot be read now", self.return_seconds())
             return ()
 
     async def ready(self) -> Sequence[Frame]:
@@ -217,7 +254,7 @@ class Subscription:
         return frames
 
     async def may_send(self, frame: Frame) -> bool:
-        """False for a frame, handed out earlier, that the reader may no longer have."""
+        """Return False for a frame, handed out earlier, that the reader may no longer have."""
         while self.is_held and self.bye is None:
             await self.wait()
         if not isinstance(frame, Event):
@@ -225,8 +262,14 @@ class Subscription:
         # After a bye nothing: the client resumes after the last event that it was sent.
         return self.bye is None and self.interest.matches(frame.topic)
 
+    def sending(self, *frames: Frame) -> None:
+        """Count the delivery of frames; the transport calls it right before it sends them."""
+        for frame in frames:
+            if frame.on_delivery is not None:
+                frame.on_delivery()
+
     async def due(self) -> Sequence[Frame]:
-        """The frames that are due now: notices, else a page of the log, else the queue."""
+        """Return the frames that are due now: notices, else a page of the log, else the queue."""
         if self.notices:
             notices = tuple(self.notices)
             self.notices.clear()
@@ -246,21 +289,21 @@ class Subscription:
 
     @property
     def is_held(self) -> bool:
-        """True while the reader is being judged."""
+        """Return True while the reader is being judged."""
         return self.held_at is not None
 
     @property
     def is_idle(self) -> bool:
-        """True when all that there is has been handed out."""
+        """Return True when all that there is has been handed out."""
         return self.state is State.LIVE and not self.queue and not self.notices
 
     @property
     def is_over(self) -> bool:
-        """True when ``bye`` has been handed out; what was to come can be resumed."""
+        """Return True when ``bye`` has been handed out; the client can resume the rest."""
         return self.bye is not None and not self.notices
 
     async def wait(self) -> None:
-        """Sleeps until the relay has something."""
+        """Wait until something may be due."""
         self.arrival = asyncio.get_running_loop().create_future()
         try:
             await self.arrival
@@ -268,29 +311,29 @@ class Subscription:
             self.arrival = None
 
     def close(self) -> None:
-        """Leaves the relay; what is queued is forgotten."""
+        """End it on the transport's side; what is queued is dropped."""
         self.clear()
-        self.relay.unsubscribe(self)
+        self.on_close(self)
 
     @property
     def cursor(self) -> EventId:
-        """The id from which this reader can resume without missing anything."""
-        return self.relay.head if self.is_idle else self.position
+        """Return the id from which this reader can resume without missing anything."""
+        return self.history.head if self.is_idle else self.position
 
     # --- from past to live -------------------------------------------------------------
 
     async def replay(self) -> Sequence[Event]:
-        """One page of the log; live once the page has reached the head it aimed at."""
+        """Return one page of the past; go live once it has reached the head it aimed at."""
         if self.state is State.BEHIND:
             self.register()
         position = self.position
         try:
-            page = await self.relay.page(
+            page = await self.history.page(
                 self.interest, position.number, self.target, self.connection.address
             )
         except Expired:
             if self.position is position:
-                self.lose("expired", self.relay.head)
+                self.lose("expired", self.history.head)
             return ()
         if self.position is not position:
             return ()  # lost meanwhile: the page belongs to the past
@@ -300,8 +343,8 @@ class Subscription:
         return page.events
 
     def register(self) -> None:
-        """From here on live events are buffered; the log is read up to this head."""
-        self.target = self.relay.head.number
+        """Queue live events from here on; replay the log up to this head."""
+        self.target = self.history.head.number
         self.state = State.REPLAYING
 
     def take_queue(self) -> Sequence[Event]:
@@ -330,67 +373,40 @@ class Subscription:
     # --- small -------------------------------------------------------------------------
 
     def notify(self, notice: Notice) -> None:
+        """Have a notice sent before any event."""
         self.notices.append(notice)
         self.wake()
 
     def wake(self) -> None:
+        """Have a waiting transport look for what is due."""
         if self.arrival is not None and not self.arrival.done():
             self.arrival.set_result(None)
 
     def clear(self) -> None:
+        """Drop the queue."""
         self.queue.clear()
         self.queued_bytes = 0
 
     async def hello(self) -> Notice:
-        """The first frame: who speaks, and where this stream begins.
+        """Return the first frame: the node, and where this stream begins.
 
-        Before a ``reset`` it names no cursor: a client cut off in between asks again
-        from where it was, and is told.
+        Before a ``reset`` it names no cursor: a client that is cut off in between resumes
+        from where it was, and is reset then.
         """
-        oldest = await self.relay.oldest(self.interest)
+        oldest = await self.history.oldest(self.interest)
         return Notice(
             "hello",
             None if self.notices else self.position,
             connection=self.connection.id,
-            node=self.relay.node,
+            node=self.node,
             oldest=str(oldest),
             resumed=self.resumed,
             heartbeat_seconds=self.heartbeat_seconds,
         )
 
     def expire_in(self, seconds: float) -> None:
-        """Ends the subscription then, so that its client resumes it elsewhere.
+        """End the subscription after so long, so that its client resumes it elsewhere.
 
         One that has been ended is cut then.
         """
         self.expires_at = time.monotonic() + seconds
-
-    @property
-    def words(self) -> str:
-        """What an operator may search for."""
-        connection, reader = self.connection, self.interest.reader
-        return " ".join(
-            (
-                connection.id,
-                connection.address,
-                connection.user_agent,
-                reader.username,
-                *self.interest.patterns,
-            )
-        )
-
-    def describe(self) -> dict[str, Any]:
-        """The connection as the census lists it."""
-        reader = self.interest.reader
-        return {
-            "id": self.connection.id,
-            "transport": self.connection.transport,
-            "user": reader.username,
-            "address": self.connection.address,
-            "user_agent": self.connection.user_agent[:MAX_USER_AGENT_LENGTH],
-            "topics": list(self.interest.patterns),
-            "since": self.connection.since,
-            "behind": max(0, self.relay.head.number - self.cursor.number),
-            "queued": len(self.queue),
-            "state": self.state.value,
-        }

@@ -1,4 +1,4 @@
-"""The threads in which the database is asked: an event loop never waits for it.
+"""The threads that query the database: an event loop never waits for it.
 
 Each job has a few threads of its own, so that live events never wait for a reader's history
 or for a publisher. Together they hold no more connections than they are threads.
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Unanswered(OperationalError):
-    """The database has not answered in time; it may be up all the same."""
+    """The database did not answer in time; it may be up all the same."""
 
     def __init__(self) -> None:
         super().__init__(f"the database has not answered within {ANSWER_SECONDS} s")
@@ -35,7 +35,6 @@ class DatabaseThreads:
     """A few threads for one job, and a bounded queue before them."""
 
     def __init__(self, job: str, threads: int) -> None:
-        self.job = job
         self.executor = ThreadPoolExecutor(threads, f"database {job}")
         # Calls that were made and have not been answered yet, in whichever event loop.
         self.waiting = 0
@@ -87,9 +86,9 @@ def with_connection(function: Callable[[], T]) -> T:
         # On SQLite it stays open: closing the last one would checkpoint the whole WAL.
 
 
-# The relay's looks at the log: nothing else may hold them up.
+# The relay reads the log's tail here: nothing else may hold it up.
 tail = DatabaseThreads("tail", 1)
-# What readers missed; one who asks for much waits for others who do.
+# What readers missed; a long read delays only other such reads.
 history = DatabaseThreads("history", 2)
 # Sessions, users and tokens.
 accounts = DatabaseThreads("accounts", 2)

@@ -1,4 +1,4 @@
-"""The site's URLs, and some by which a test ends connections, counts tasks, changes people."""
+"""The site's URLs, and some by which a test ends connections, counts, and changes people."""
 
 import asyncio
 
@@ -7,16 +7,45 @@ from django.http import HttpRequest, JsonResponse
 from django.test import Client
 from django.urls import path
 
-from echo.feed import Census, End, ask
+from echo.feed import (
+    CountReaders,
+    EndConnections,
+    GetReceipt,
+    ListConnections,
+    apublish,
+    survey,
+)
+from echo.models import Event
 from wsdemo.urls import urlpatterns as site
 
 
 async def end(request: HttpRequest) -> JsonResponse:
     """Ends whoever reads the topic, with the code and the reason given."""
     given = request.GET
-    question = End(int(given["code"]), given["reason"], Census(search=given["topic"]))
-    answer = await ask(question)
-    return JsonResponse({"ended": answer["ended"]})
+    question = EndConnections(
+        int(given["code"]), given["reason"], ListConnections(search=given["topic"])
+    )
+    answer = await survey(question)
+    return JsonResponse({"ended": answer.result.count})
+
+
+async def publish_in_admin(request: HttpRequest) -> JsonResponse:
+    """Publishes as the admin does, so that each delivery is counted."""
+    published = await apublish(request.GET["topic"], 1, source=Event.Source.ADMIN)
+    return JsonResponse({"id": published.id})
+
+
+async def readers(request: HttpRequest) -> JsonResponse:
+    """How many connections read a topic."""
+    topic = request.GET["topic"]
+    counts = (await survey(CountReaders((topic,)))).result
+    return JsonResponse({"readers": counts[topic]})
+
+
+async def deliveries(request: HttpRequest) -> JsonResponse:
+    """How many connections an event has been sent to."""
+    receipt = (await survey(GetReceipt(request.GET["id"]))).result
+    return JsonResponse({"delivered": receipt.delivered})
 
 
 async def tasks(request: HttpRequest) -> JsonResponse:
@@ -59,6 +88,9 @@ def change(request: HttpRequest) -> JsonResponse:
 
 urlpatterns = [
     path("end", end),
+    path("publish-in-admin", publish_in_admin),
+    path("readers", readers),
+    path("deliveries", deliveries),
     path("tasks", tasks),
     path("person", person),
     path("change", change),

@@ -73,7 +73,8 @@ def encode_answer(frames: Sequence[Frame], subscription: Subscription) -> bytes:
 
     ``bye`` comes with them when the server has ended the subscription, and only then.
     """
-    events = ",".join([frame.polled for frame in frames if frame.type == "event"])
+    subscription.sending(*frames)
+    events = ",".join([frame.json for frame in frames if frame.type == "event"])
     reset = next((frame for frame in frames if frame.type == "reset"), None)
     # Not looked for among the frames: it may have been said while they were read.
     bye = f',"bye":{subscription.bye.json}' if subscription.bye else ""

@@ -50,6 +50,7 @@ class SseConsumer(HttpConsumer):
         await self.send_body(retry + hello, more_body=True)
         while not subscription.is_over:
             frames = await subscription.next()
+            subscription.sending(*frames)
             chunk = b"".join([frame.sse for frame in frames])
             await self.send_body(chunk, more_body=True)
         await self.send_body(b"")

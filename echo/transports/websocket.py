@@ -86,6 +86,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
                     if not subscription.rights_changed or await subscription.may_send(
                         frame
                     ):
+                        subscription.sending(frame)
                         await send(frame.message)
             assert subscription.bye is not None
             bye = subscription.bye.fields

@@ -7,7 +7,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from echo.answers import Json
-from echo.feed import Relay, get_relay
+from echo.feed import get_node
 
 # It is read once a second, and each look is over within 4.5 s.
 LOG_SILENCE_SECONDS = 5.0
@@ -29,13 +29,20 @@ async def readyz(request: HttpRequest) -> HttpResponse:
     cannot be read is for the server's log alone.
     """
     try:
-        relay = await get_relay()
+        node = await get_node()
     except DatabaseError:
         return Json({"status": "down", "log": "down"}, status=503)
-    log = log_state(relay)
-    state = relay.describe() | {
+    log = log_state(node.relay.log_up, node.relay.log_age_seconds)
+    known = node.cluster.stats.state()
+    state = {
+        "node": known.node,
+        "pid": known.pid,
+        "started_at": known.started_at,
+        "head": known.head,
+        "connections": known.connections,
+        "channel_layer": known.channel_layer,
         "log": log,
-        "log_age_seconds": round(relay.log_age_seconds, 1),
+        "log_age_seconds": round(node.relay.log_age_seconds, 1),
     }
     if log == "down":
         return Json({"status": "down"} | state, status=503)
@@ -43,11 +50,11 @@ async def readyz(request: HttpRequest) -> HttpResponse:
     return Json({"status": "degraded" if degraded else "ok"} | state)
 
 
-def log_state(relay: Relay) -> str:
+def log_state(is_up: bool, age_seconds: float) -> str:
     """Return ``up``, ``silent`` when the log has not answered lately, or ``down``."""
-    if not relay.log_up:
+    if not is_up:
         return "down"
-    return "silent" if relay.log_age_seconds > LOG_SILENCE_SECONDS else "up"
+    return "silent" if age_seconds > LOG_SILENCE_SECONDS else "up"
 
 
 @require_safe

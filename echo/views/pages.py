@@ -13,7 +13,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from echo.feed import get_relay
+from echo.feed import get_node
 from echo.knobs import (
     MAX_DURATION_SECONDS,
     MAX_MESSAGE_COUNT,
@@ -163,7 +163,7 @@ def console(request: HttpRequest) -> HttpResponse:
 @require_safe
 async def live(request: HttpRequest) -> HttpResponse:
     """The live feed, which begins with what is published from this moment on."""
-    cursor = str((await get_relay()).head)  # before any query of the page's own
+    cursor = str((await get_node()).history.head)  # before any query of the page's own
     user = await request.auser()
     return render(
         request,

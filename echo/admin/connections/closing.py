@@ -57,56 +57,61 @@ class Ending:
     logged: str
     done: Any  # by the number ``ended``
 
-    def question(self, selection: Selection) -> feed.End:
-        return feed.End(self.code, self.reason, selection.where)
+    def question(self, selection: Selection) -> feed.EndConnections:
+        return feed.EndConnections(self.code, self.reason, selection.where)
 
     def entries(
-        self, selection: Selection, answer: dict[str, Any]
+        self, selection: Selection, answer: feed.Survey[feed.EndedConnections]
     ) -> Iterator[tuple[str, str]]:
         """Each selected connection's id and entry in the log of actions; all of a kind, one.
 
         Those that no answer names have theirs: a node that is late ends them all the same.
         """
         if selection.is_all:
-            count = f"{answer['ended']} connections, {selection}"
+            count = f"{answer.result.count} connections, {selection}"
             yield ALL, f"{self.logged}: {count}{not_asked(answer)}"
             return
-        rows = {row["id"]: row for row in answer["rows"]}
+        rows = {row.id: row for row in answer.result.rows}
         for identity in selection.ids:
             if row := rows.get(identity):
-                whose = row["user"] or "a visitor"
-                known = f"{row['transport']}, {row['address']}, {whose}"
+                whose = row.user or "a visitor"
+                known = f"{row.transport}, {row.address}, {whose}"
             else:
                 known = f"unless it had gone already{not_asked(answer)}"
             yield identity, f"{self.logged}: {known}"
 
-    def account(self, selection: Selection, answer: dict[str, Any]) -> tuple[str, int]:
+    def account(
+        self, selection: Selection, answer: feed.Survey[feed.EndedConnections]
+    ) -> tuple[str, int]:
         """What the operator is told, and its level: a success when all nodes have done it."""
-        told = [self.told(answer)] if answer["ended"] else []
+        told = [self.told(answer)] if answer.result.count else []
         if not unheard(answer):
             told += gone(selection, answer)
-        if answer["silent"]:
+        if answer.unresponsive:
             silent = _(
                 "%(nodes)s did not answer in time: what was done there is not known."
             )
-            told.append(silent % {"nodes": ", ".join(answer["silent"])})
+            told.append(silent % {"nodes": ", ".join(answer.unresponsive)})
         else:
             nobody = _("There was nobody to do it to: nothing has been done.")
             told = (told or [nobody]) + unheard(answer)
-        is_done = answer["ended"] and not unheard(answer)
+        is_done = answer.result.count and not unheard(answer)
         return " ".join(told), messages.SUCCESS if is_done else messages.WARNING
 
-    def told(self, answer: dict[str, Any]) -> str:
+    def told(self, answer: feed.Survey[feed.EndedConnections]) -> str:
         """How many connections were ended, on how many nodes."""
-        ended, count = answer["ended"], len({row["node"] for row in answer["rows"]})
+        ended, count = (
+            answer.result.count,
+            len({row.node for row in answer.result.rows}),
+        )
         nodes = ngettext("%(count)d node", "%(count)d nodes", count) % {"count": count}
         counts = {"ended": ended, "count": number(ended), "nodes": nodes}
         return str(self.done % counts)
 
 
-def gone(selection: Selection, answer: dict[str, Any]) -> list[str]:
+def gone(selection: Selection, answer: feed.Survey[feed.EndedConnections]) -> list[str]:
     """How many of the selected were not ended, if any: all nodes have answered."""
-    if selection.is_all or not (count := len(selection.ids) - answer["ended"]):
+    if selection.is_all or not (count := len(selection.ids) - answer.result.count):
         return []
     text = ngettext(
         "%(gone)d had gone already or is going.",
@@ -116,13 +121,13 @@ def gone(selection: Selection, answer: dict[str, Any]) -> list[str]:
     return [text % {"gone": count}]
 
 
-def not_asked(answer: dict[str, Any]) -> str:
+def not_asked(answer: feed.Survey[feed.EndedConnections]) -> str:
     """The nodes that gave no answer, for the log of actions; empty when all did."""
-    if answer["silent"]:
-        return f"; silent: {', '.join(answer['silent'])}"
-    if answer["alone"]:
+    if answer.unresponsive:
+        return f"; silent: {', '.join(answer.unresponsive)}"
+    if answer.is_degraded:
         return "; the channel layer was down, only one node was asked"
-    return "; this process only: the channel layer is in memory" * answer["isolated"]
+    return "; this process only: the channel layer is in memory" * answer.is_isolated
 
 
 def disconnection(reason: str) -> Ending:

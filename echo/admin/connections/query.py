@@ -77,9 +77,9 @@ class Listing:
         return {name: value for name in names if (value := getattr(self, name))}
 
     @property
-    def where(self) -> feed.Census:
+    def where(self) -> feed.ListConnections:
         """All the connections that match the filters, on whichever page."""
-        return feed.Census(
+        return feed.ListConnections(
             topic=self.topic,
             transport=self.transport,
             state=self.state,
@@ -88,7 +88,7 @@ class Listing:
         )
 
     @property
-    def census(self) -> feed.Census:
+    def census(self) -> feed.ListConnections:
         """The question whose answer is this page."""
         return replace(
             self.where,
@@ -120,12 +120,12 @@ class Listing:
         names = ("topic", "transport", "state", "node", "order")
         return {name: value for name in names if (value := getattr(self, name))}
 
-    def pages(self, answer: dict[str, Any]) -> dict[str, Any]:
+    def pages(self, answer: feed.ConnectionList) -> dict[str, Any]:
         """Where the answer's page stands among all, and the links to those beside it."""
-        rows, first = answer["rows"], answer["preceding"]
+        rows, first = answer.rows, answer.preceding
         last = first + len(rows)
         is_first = not (first or self.after or self.before)
-        has_next = rows and last < answer["total"]
+        has_next = rows and last < answer.total
         return {
             "first": first + 1,
             "last": last,
@@ -137,16 +137,16 @@ class Listing:
             "anchor": self.anchor(rows),
         }
 
-    def anchor(self, rows: list[dict[str, Any]]) -> str:
+    def anchor(self, rows: list[feed.ConnectionRow]) -> str:
         """The same rows under an address from which newer connections do not push them."""
         if self.order != "newest" or self.after or self.before or not rows:
             return ""
-        return self.address(after=f"{nextafter(rows[0]['since'], inf)!r},")
+        return self.address(after=f"{nextafter(rows[0].since, inf)!r},")
 
 
-def point(row: dict[str, Any]) -> str:
+def point(row: feed.ConnectionRow) -> str:
     """Where a row stands, for the page after or before it."""
-    return f"{row['since']!r},{row['id']}"
+    return f"{row.since!r},{row.id}"
 
 
 def parse_point(text: str) -> tuple[float, str] | None:

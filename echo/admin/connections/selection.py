@@ -29,9 +29,9 @@ class Selection:
         return cls(listing, ids, given.get("select_across") == "1")
 
     @property
-    def where(self) -> feed.Census:
+    def where(self) -> feed.ListConnections:
         """A selected connection stays selected when it no longer matches the filters."""
-        return self.listing.where if self.is_all else feed.Census(ids=self.ids)
+        return self.listing.where if self.is_all else feed.ListConnections(ids=self.ids)
 
     def __bool__(self) -> bool:
         return self.is_all or bool(self.ids)

@@ -1,5 +1,6 @@
 """How an answer of the nodes is shown as a list of connections: rows, filters, numbers."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,21 +10,22 @@ from django.utils.translation import gettext as _
 
 from echo.admin.connections.query import STATES, TRANSPORTS, Listing
 from echo.admin.survey import unheard
+from echo.feed import ConnectionList, ConnectionRow, Survey
 
 # Topics of one connection that a row names; the others are in its title.
 SHOWN_TOPICS = 4
 
 
-def shown(listing: Listing, answer: dict[str, Any]) -> dict[str, Any]:
+def shown(listing: Listing, answer: Survey[ConnectionList]) -> dict[str, Any]:
     """An answer of the nodes as the templates want it."""
-    nodes = sorted({*answer["nodes"], *answer["silent"]} | {listing.node} - {""})
-    pages = listing.pages(answer)
+    nodes = sorted({*answer.nodes, *answer.unresponsive} | {listing.node} - {""})
+    pages = listing.pages(answer.result)
     return {
         **pages,
         "range": f"{number(pages['first'])}–{number(pages['last'])}",
-        "total": answer["total"],
-        "shown_total": number(answer["total"]),
-        "rows": [row(each) for each in answer["rows"]],
+        "total": answer.result.total,
+        "shown_total": number(answer.result.total),
+        "rows": [row(each) for each in answer.result.rows],
         "nodes": nodes,
         "unheard": unheard(answer),
         "filters": [
@@ -35,19 +37,19 @@ def shown(listing: Listing, answer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def row(told: dict[str, Any]) -> dict[str, Any]:
+def row(told: ConnectionRow) -> dict[str, Any]:
     """A connection as a row shows it."""
-    topics, since = told["topics"], datetime.fromtimestamp(told["since"], UTC)
-    is_live = told["state"] == "live"
-    return told | {
-        "transport_name": TRANSPORTS.get(told["transport"], told["transport"]),
+    topics, since = told.topics, datetime.fromtimestamp(told.since, UTC)
+    is_live = told.state == "live"
+    return asdict(told) | {
+        "transport_name": TRANSPORTS.get(told.transport, told.transport),
         "since": since,
         "lasted": lasted((timezone.now() - since).total_seconds()),
         "shown_topics": topics[:SHOWN_TOPICS],
         "more_topics": len(topics) - SHOWN_TOPICS,
         "all_topics": " ".join(topics),
-        "behind": number(told["behind"]),
-        "queued": number(told["queued"]),
+        "behind": number(told.behind),
+        "queued": number(told.queued),
         "state": "live" if is_live else "catching_up",
         "state_name": STATES["live" if is_live else "catching_up"],
     }

@@ -164,9 +164,9 @@ class EventAdmin(Publishing, NotedAdmin):
 
     def note(self, request: HttpRequest, rows: Sequence[Event]) -> None:
         """Gives each event its ``deliveries``, as far as the nodes remember them."""
-        answer = ask(feed.Deliveries(tuple(event.number for event in rows)))
+        answer = ask(feed.CountDeliveries(tuple(event.number for event in rows)))
         self.tell_unheard(request, answer)
-        known = answer["deliveries"]
+        known = answer.result
         for event in rows:
             event.deliveries = (  # type: ignore[attr-defined]
                 at_least(known[event.number], answer)

@@ -9,7 +9,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from echo.feed import Event as WireEvent
-from echo.feed.event import encode_data
+from echo.feed import encode_data
 from echo.models import Event
 from echo.protocol import DEFAULT_TOPIC, FeedError, check_topic
 

@@ -122,8 +122,8 @@ class Publishing(admin.ModelAdmin):
     def show_form(self, request: HttpRequest, form: PublishForm) -> HttpResponse:
         """The form, with the topics of late to choose from."""
         topics = latest_topics(SUGGESTED_TOPICS)
-        answer = ask(feed.Readers(tuple(topics)))
-        counts, is_all = answer["readers"], not unheard(answer)
+        answer = ask(feed.CountReaders(tuple(topics)))
+        counts, is_all = answer.result, not unheard(answer)
         context = {
             "title": _("Publish an event"),
             "form": form,
@@ -168,8 +168,8 @@ class Publishing(admin.ModelAdmin):
             topic = check_topic(request.GET.get("topic", ""))
         except FeedError as error:
             return JsonResponse({"readers": None, "text": str(error)})
-        answer = ask(feed.Readers((topic,)))
-        count, gaps = answer["readers"][topic], unheard(answer)
+        answer = ask(feed.CountReaders((topic,)))
+        count, gaps = answer.result[topic], unheard(answer)
         text = " · ".join([readers_text(count, is_all=not gaps), *gaps])
         return JsonResponse({"readers": count, "text": text})
 
@@ -205,5 +205,5 @@ class Publishing(admin.ModelAdmin):
         return JsonResponse(self.words(get_object_or_404(Event, pk=number)))
 
     def words(self, event: Event) -> dict[str, Any]:
-        answer = ask(feed.Receipt(str(event_id(event))))
+        answer = ask(feed.GetReceipt(str(event_id(event))))
         return receipts.words(event, answer)

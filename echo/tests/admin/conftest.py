@@ -1,32 +1,34 @@
-"""The relay that the admin asks when a test's own client visits it."""
+"""The node that the admin asks when a test's own client visits it."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from echo.feed import Relay, get_relay
+from echo.feed import Survey, get_node
+from echo.feed.node import Node
 
 
 @pytest.fixture
-async def relay(transactional_db: None) -> AsyncIterator[Relay]:
-    """This event loop's own relay, with its jobs at work."""
-    relay = await get_relay()
-    yield relay
-    for subscription in list(relay.subscriptions.values()):
+async def node(transactional_db: None) -> AsyncIterator[Node]:
+    """This event loop's own node, with its jobs at work."""
+    node = await get_node()
+    yield node
+    for subscription in list(node.hub.subscriptions.values()):
         subscription.close()
-    await relay.stop()
+    await node.stop()
 
 
 @pytest.fixture
-def mishear(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Gives all further answers a gap: ``mishear(silent=["b"])``; none: ``mishear()``."""
-    ask = relay.nodes.ask
+def mishear(node: Node, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Gives all further answers a gap: ``mishear(unresponsive=["b"])``; none: ``mishear()``."""
+    ask = node.cluster.surveys.ask
 
     def mishear(**gap: Any) -> None:
-        async def ask_some(question: Any) -> dict[str, Any]:
-            return await ask(question) | gap
+        async def ask_some(question: Any) -> Survey[Any]:
+            return replace(await ask(question), **gap)
 
-        monkeypatch.setattr(relay.nodes, "ask", ask_some)
+        monkeypatch.setattr(node.cluster.surveys, "ask", ask_some)
 
     return mishear

@@ -3,7 +3,7 @@
 import pytest
 from django.test import AsyncClient
 
-from echo.feed import Relay
+from echo.feed.node import Node
 from echo.tests.admin.operators import sign_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -13,7 +13,7 @@ FORM = {"topic": "news", "format": "text", "data": "hi", "key": "k"}
 
 
 async def test_what_operators_did_is_listed_with_their_names(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, "add_event", "view_event", "view_logentry")
     await async_client.post("/admin/echo/event/add/", FORM)

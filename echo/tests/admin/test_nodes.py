@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from echo.admin import nodes
-from echo.feed import STATS_TOPIC, Reader, Relay, apublish
+from echo.feed import STATS_TOPIC, Reader, apublish
+from echo.feed.node import Node
 from echo.models import Event
+from echo.protocol import EventId
 from echo.tests.admin.operators import sign_in
 from echo.tests.feed.reading import subscribe
 from echo.tests.live import ROOT
@@ -43,14 +46,10 @@ async def table(client: AsyncClient) -> str:
     return re.sub(r"\s+", " ", await get(client, headers=FRAGMENT))
 
 
-def told(relay: Relay, **fields: Any) -> dict[str, Any]:
-    """What another node tells of itself."""
-    heard = {
-        "node": "other",
-        "heard_at": relay.loop.time(),
-        "clock_ahead_seconds": 0.0,
-    }
-    return relay.stats.describe() | heard | fields
+def hear(here: Node, **fields: Any) -> None:
+    """Have a node know another one, which has told this of itself."""
+    state = replace(here.cluster.stats.state(), **{"node": "other", **fields})
+    here.cluster.presence.known["other"] = here.loop.time(), state
 
 
 def begin(page: str) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def begin(page: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("headers", [{}, FRAGMENT])
 async def test_nodes_are_seen_by_who_may_view_them(
-    async_client: AsyncClient, relay: Relay, headers: dict[str, str]
+    async_client: AsyncClient, node: Node, headers: dict[str, str]
 ) -> None:
     await sign_in(async_client, "view_node")
     assert (await async_client.get(URL, headers=headers)).status_code == 200
@@ -112,42 +111,42 @@ async def test_a_node_has_no_page_of_its_own(
 
 
 async def test_one_process_without_redis_is_one_node(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, "view_node")
     text = await table(async_client)
-    assert re.findall(r'data-id="([^"]+)"', text) == [relay.node]
-    assert f'<span class="wire">{relay.head}</span>' in text
+    assert re.findall(r'data-id="([^"]+)"', text) == [node.name]
+    assert f'<span class="wire">{node.history.head}</span>' in text
     assert "at the head" in text
     assert "in memory" in text
     assert "1 node, 0 connections" in text
 
 
 async def test_connections_are_told_by_transport(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, "view_node")
     for _ in range(2):
-        await subscribe(relay)
+        await subscribe(node)
     text = await table(async_client)
     assert '<span class="more">test&nbsp;2</span>' in text
     assert "1 node, 2 connections" in text
 
 
 async def test_transports_have_short_names_in_their_narrow_column(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, "view_node")
     transports = {"websocket": 3, "sse": 12, "longpoll": 1, "shortpoll": 2}
-    relay.nodes.known["other"] = told(relay, transports=transports)
+    hear(node, transports=transports)
     named = re.findall(r'"more">([\w ]+)&nbsp;\d+<', await table(async_client))
     assert named == ["Long poll", "Short poll", "SSE", "WebSocket"]
 
 
 async def test_a_node_leads_to_its_connections_who_may_see_them(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
-    link = f'href="/admin/echo/connection/?node={relay.node}"'
+    link = f'href="/admin/echo/connection/?node={node.name}"'
     await sign_in(async_client, "view_node", "view_connection")
     assert link in await table(async_client)
     user = await User.objects.aget()
@@ -158,11 +157,11 @@ async def test_a_node_leads_to_its_connections_who_may_see_them(
 
 
 async def test_other_nodes_are_listed_until_they_are_gone(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, "view_node")
-    head = f"{relay.head.epoch}-0"
-    relay.nodes.known["other"] = told(relay, head=head, log="down", memory_bytes=None)
+    head = f"{node.history.head.epoch}-0"
+    hear(node, head=head, log="down", memory_bytes=None)
     for _ in range(9):
         await apublish("news", 1)
     text = await table(async_client)
@@ -171,28 +170,29 @@ async def test_other_nodes_are_listed_until_they_are_gone(
     assert "9 behind" in row
     assert 'data-state="down"> down' in row
     assert "<div>–</div>" in row
-    relay.nodes.known["other"]["heard_at"] = float("-inf")
-    relay.nodes.forget_gone()
+    _, state = node.cluster.presence.known["other"]
+    node.cluster.presence.known["other"] = float("-inf"), state
+    node.cluster.presence.remove_gone()
     assert 'data-id="other"' not in await table(async_client)
 
 
 async def test_what_a_node_may_have_seen_since_it_told_is_not_behind(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, "view_node")
-    head = f"{relay.head.epoch}-0"
-    relay.nodes.known["other"] = told(relay, head=head, events_per_second=9)
+    head = f"{node.history.head.epoch}-0"
+    hear(node, head=head, events_per_second=9)
     for _ in range(9):
         await apublish("news", 1)
     assert " behind" not in await table(async_client)
 
 
 async def test_that_other_nodes_cannot_be_heard_is_said(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, "view_node")
     assert "cannot be heard" not in await table(async_client)
-    relay.nodes.carries, relay.nodes.up = True, False
+    node.cluster.channel.reaches_others, node.cluster.channel.is_up = True, False
     assert "cannot be heard" in await table(async_client)
 
 
@@ -205,33 +205,33 @@ async def test_that_other_nodes_cannot_be_heard_is_said(
     ],
 )
 async def test_a_clock_that_differs_is_told_beside_its_node(
-    async_client: AsyncClient, relay: Relay, seconds: float, words: str
+    async_client: AsyncClient, node: Node, seconds: float, words: str
 ) -> None:
     await sign_in(async_client, "view_node")
-    relay.nodes.known["other"] = told(relay, clock_ahead_seconds=seconds)
+    hear(node, clock_ahead_seconds=seconds)
     text = await table(async_client)
     rows = dict(ROW.findall(text))
     assert f'data-state="behind">{words}<' in rows["other"]
-    assert "clock" not in rows[relay.node]
+    assert "clock" not in rows[node.name]
     assert "clocks differ" in text
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.5, -0.5])
 async def test_clocks_that_hardly_differ_are_not_told_of(
-    async_client: AsyncClient, relay: Relay, seconds: float
+    async_client: AsyncClient, node: Node, seconds: float
 ) -> None:
     await sign_in(async_client, "view_node")
-    relay.nodes.known["other"] = told(relay, clock_ahead_seconds=seconds)
+    hear(node, clock_ahead_seconds=seconds)
     assert "clock" not in await table(async_client)
 
 
 @pytest.mark.parametrize("field", ["node", "host", "server", "python", "channel_layer"])
 async def test_what_another_node_tells_is_never_html(
-    async_client: AsyncClient, relay: Relay, field: str
+    async_client: AsyncClient, node: Node, field: str
 ) -> None:
     await sign_in(async_client, "view_node", "view_connection")
     hostile = '"><script>alert(1)</script>'
-    relay.nodes.known["other"] = told(relay, **{field: hostile})
+    hear(node, **{field: hostile})
     text = await table(async_client)
     assert "2 nodes" in text
     assert "<script>alert" not in text
@@ -250,14 +250,14 @@ async def test_what_another_node_tells_is_never_html(
 def test_how_far_a_node_is_behind(
     head: str, log: str | None, events: int | None
 ) -> None:
-    assert nodes.behind(head, log) == events
+    assert nodes.behind(head, EventId.parse(log) if log else None) == events
 
 
 # --- where the graph begins ------------------------------------------------------------
 
 
 async def test_without_figures_the_graph_begins_at_the_head(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, "view_node")
     published = await apublish("news", 1)
@@ -267,7 +267,7 @@ async def test_without_figures_the_graph_begins_at_the_head(
 
 
 async def test_the_graph_begins_before_the_first_figures_of_ten_minutes(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, "view_node")
     await apublish(STATS_TOPIC, {"nodes": ["long ago"]})
@@ -279,13 +279,13 @@ async def test_the_graph_begins_before_the_first_figures_of_ten_minutes(
     since = begin(await get(async_client))["since"]
     assert since == before.id
     watcher = await subscribe(
-        relay, STATS_TOPIC, since=since, reader=Reader("1", is_staff=True)
+        node, STATS_TOPIC, since=since, reader=Reader("1", is_staff=True)
     )
     assert len(await watcher.ready()) == 2
 
 
 async def test_no_more_is_replayed_than_the_graph_shows(
-    async_client: AsyncClient, relay: Relay, monkeypatch: pytest.MonkeyPatch
+    async_client: AsyncClient, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await sign_in(async_client, "view_node")
     monkeypatch.setattr(nodes, "WINDOW_SECONDS", 3)

@@ -7,7 +7,8 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import AsyncClient
 
-from echo.feed import Relay, apublish
+from echo.feed import apublish
+from echo.feed.node import Node
 from echo.models import Event, Topic
 from echo.tests.admin.operators import sign_in
 from echo.tests.feed.reading import subscribe
@@ -31,13 +32,13 @@ def column(page: str, name: str) -> list[str]:
 
 
 async def test_topics_are_listed_with_who_reads_them_now(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
     for topic in ("news", "news.eu", "ops_1"):
         await apublish(topic, 1)
     for pattern in ("news", "news.*", "*"):
-        await subscribe(relay, pattern)
+        await subscribe(node, pattern)
     page = await get(async_client)
     assert column(page, "name") == ["news", "news.eu", "ops_1"]
     assert column(page, "readers") == ["2", "2", "1"]
@@ -45,7 +46,7 @@ async def test_topics_are_listed_with_who_reads_them_now(
 
 
 async def test_the_last_event_is_led_to_while_it_is_kept(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, "view_event")
     await apublish("gone", 1)
@@ -60,7 +61,7 @@ async def test_the_last_event_is_led_to_while_it_is_kept(
 
 
 async def test_the_last_event_leads_nowhere_for_those_who_may_not_see_it(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
     await apublish("news", 1)
@@ -69,21 +70,19 @@ async def test_the_last_event_leads_nowhere_for_those_who_may_not_see_it(
 
 
 async def test_readers_are_at_least_those_of_the_nodes_that_were_heard(
-    async_client: AsyncClient, relay: Relay, mishear: Callable[..., None]
+    async_client: AsyncClient, node: Node, mishear: Callable[..., None]
 ) -> None:
     await sign_in(async_client, VIEW)
     await apublish("news", 1)
-    await subscribe(relay, "news")
-    mishear(silent=["b"])
+    await subscribe(node, "news")
+    mishear(unresponsive=["b"])
     page = await get(async_client)
     assert column(page, "readers") == ["≥ 1"]
     assert "Did not answer in time, so not counted: b" in page
     assert ">≥ 1<" in await get(async_client, "news/change/")
 
 
-async def test_a_nul_is_never_looked_for(
-    async_client: AsyncClient, relay: Relay
-) -> None:
+async def test_a_nul_is_never_looked_for(async_client: AsyncClient, node: Node) -> None:
     await sign_in(async_client, VIEW)
     await apublish("news", 1)
     response = await async_client.get(f"{URL}?name=%00")
@@ -94,7 +93,7 @@ async def test_a_nul_is_never_looked_for(
 
 
 async def test_retention_is_told_whether_it_is_the_topics_or_the_sites(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
     await apublish("own", 1)
@@ -116,7 +115,7 @@ async def test_retention_is_told_whether_it_is_the_topics_or_the_sites(
     ],
 )
 async def test_links_are_shown_to_those_who_may_follow_them(
-    async_client: AsyncClient, relay: Relay, path: str, permission: str, link: str
+    async_client: AsyncClient, node: Node, path: str, permission: str, link: str
 ) -> None:
     await sign_in(async_client, VIEW, permission)
     await apublish("news_1", 1)
@@ -128,7 +127,7 @@ async def test_links_are_shown_to_those_who_may_follow_them(
 
 
 async def test_retention_is_changed_and_noted_among_the_actions(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, CHANGE)
     await apublish("news", 1)
@@ -144,7 +143,7 @@ async def test_retention_is_changed_and_noted_among_the_actions(
 
 
 async def test_a_mistake_in_retention_is_shown_with_the_topic(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, CHANGE)
     await apublish("news", 1)
@@ -165,7 +164,7 @@ async def test_a_mistake_in_retention_is_shown_with_the_topic(
 )
 async def test_topics_are_for_those_who_have_the_permission(
     async_client: AsyncClient,
-    relay: Relay,
+    node: Node,
     permission: str,
     seen: int,
     changed: int,
@@ -181,7 +180,7 @@ async def test_topics_are_for_those_who_have_the_permission(
 
 @pytest.mark.parametrize("path", ["add/", "news/delete/"])
 async def test_topics_are_not_added_or_deleted_by_hand(
-    async_client: AsyncClient, relay: Relay, path: str
+    async_client: AsyncClient, node: Node, path: str
 ) -> None:
     await sign_in(async_client, VIEW, "add_topic", "delete_topic")
     await apublish("news", 1)

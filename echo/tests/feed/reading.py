@@ -8,21 +8,21 @@ from echo.feed import (
     Connection,
     Event,
     Frame,
-    Interest,
     Notice,
     Reader,
-    Relay,
     Subscription,
     log,
+    replay,
     retention,
 )
-from echo.feed import history as past
+from echo.feed.access import Interest
 from echo.feed.log import Entry
+from echo.feed.node import Node
 from echo.feed.threads import history
 from echo.protocol import EventId
 
 append = history.wrap(log.append)
-page = history.wrap(past.page)
+page = history.wrap(replay.page)
 prune = history.wrap(retention.prune)
 DEADLINE_SECONDS = 10
 
@@ -34,13 +34,13 @@ async def write(*topics: str, data: str = "1") -> list[Event]:
 
 
 async def subscribe(
-    relay: Relay,
+    node: Node,
     *patterns: str,
     since: object = "now",
     reader: Reader | None = None,
     address: str = "",
 ) -> Subscription:
-    return await relay.subscribe(
+    return await node.subscribe(
         Interest(patterns or ("*",), reader or Reader()),
         str(since),
         Connection("test", address),

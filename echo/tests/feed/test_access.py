@@ -1,10 +1,12 @@
 """Who may read what: staff.* for staff, user.<id>.* for that user, the rest for all."""
 
+from itertools import product
+
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 
-from echo.feed.access import Interest, Reader
-from echo.protocol import NotAllowed
+from echo.feed.access import Interest, Reader, is_public, patterns_of
+from echo.protocol import NotAllowed, matches
 
 VISITOR = Reader()
 ADA = Reader("7", username="ada")
@@ -67,3 +69,20 @@ def test_a_reader_is_made_from_a_user() -> None:
     assert Reader.of(AnonymousUser()) == VISITOR
     assert Reader.of(User(pk=7, username="ada")) == ADA
     assert Reader.of(User(pk=1, username="root", is_staff=True)) == ROOT
+
+
+WORDS = ("a", "b", "staff", "user")
+TOPICS = [
+    ".".join(words) for size in (1, 2, 3) for words in product(WORDS, repeat=size)
+]
+PATTERNS = ["*", *TOPICS, *(f"{topic}.*" for topic in TOPICS)]
+
+
+def test_the_patterns_of_a_topic_are_all_that_match_it() -> None:
+    for topic in TOPICS:
+        assert set(patterns_of(topic)) == {p for p in PATTERNS if matches(p, topic)}
+
+
+def test_what_is_public_is_what_a_visitor_may_read() -> None:
+    for topic in PATTERNS:
+        assert is_public(topic) == VISITOR.may_read(topic), topic

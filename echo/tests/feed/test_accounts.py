@@ -31,12 +31,12 @@ def key(ada: User) -> str:
 
 @pytest.fixture
 def queries(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What was asked of the database in the threads for accounts."""
+    """What was asked of the database, and whether in the threads for accounts."""
     asked: list[Any] = []
     run = threads.DatabaseThreads.run
 
     async def counted(self: Any, function: Any, *arguments: Any) -> Any:
-        asked.append((self.job, arguments))
+        asked.append((self is threads.accounts, arguments))
         return await run(self, function, *arguments)
 
     monkeypatch.setattr(threads.DatabaseThreads, "run", counted)
@@ -66,7 +66,7 @@ async def test_nothing_is_asked_without_a_session_cookie(
     assert await read_as("csrftoken=x; theme=dark") == Reader()
     assert queries == []
     await read_as(f"sessionid={key}")
-    assert queries == [("accounts", ([key],))]
+    assert queries == [(True, ([key],))]
 
 
 @pytest.mark.parametrize("cookie", KEYS_THAT_ARE_NONE)

@@ -9,9 +9,10 @@ import pytest
 from django.db import OperationalError
 from pytest_django import Settings
 
-from echo.feed import Relay, allowance, log, shared
-from echo.feed import relay as module
+from echo.feed import allowance, log, replay, shared
+from echo.feed import history as module
 from echo.feed.allowance import Allowances
+from echo.feed.node import Node
 from echo.feed.shared import SharedReads
 from echo.protocol import TooMany
 from echo.tests.feed.reading import numbers, read, read_numbers, subscribe, until, write
@@ -38,21 +39,21 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counts:
     return counts
 
 
-async def forget(relay: Relay) -> None:
+async def forget(node: Node) -> None:
     """Nothing is in memory: history comes from the log."""
-    await relay.catch_up()
-    relay.recent.clear()
+    await node.relay.catch_up()
+    node.history.recent.clear()
 
 
 # --- shared ----------------------------------------------------------------------------
 
 
 async def test_readers_who_missed_the_same_are_given_the_same_page(
-    relay: Relay, reads: Counts
+    node: Node, reads: Counts
 ) -> None:
     first, *_ = await write(*["news"] * 5)
-    await forget(relay)
-    readers = [await subscribe(relay, "news", since=first.id) for _ in range(20)]
+    await forget(node)
+    readers = [await subscribe(node, "news", since=first.id) for _ in range(20)]
     pages = await asyncio.gather(*(reader.ready() for reader in readers))
     assert numbers(pages[0]) == [2, 3, 4, 5]
     assert all(page[0] is pages[0][0] for page in pages)
@@ -108,49 +109,49 @@ async def test_answers_are_shared_for_a_moment_only(
 
 
 async def test_an_address_that_asks_for_too_much_history_is_refused(
-    relay: Relay, settings: Settings, reads: Counts
+    node: Node, settings: Settings, reads: Counts
 ) -> None:
     settings.FEED_HISTORY_READS_PER_SECOND = 1
     first, *_ = await write(*["news"] * 3)
-    await forget(relay)
+    await forget(node)
     for number in range(allowance.BURST_SECONDS):
-        await subscribe(relay, f"a{number}", since=first.id, address="192.0.2.1")
+        await subscribe(node, f"a{number}", since=first.id, address="192.0.2.1")
     with pytest.raises(TooMany, match=r"192\.0\.2\.1 has had its 1 reads"):
-        await subscribe(relay, "b", since=first.id, address="192.0.2.1")
-    await subscribe(relay, "b", since=first.id, address="192.0.2.2")
-    await subscribe(relay, "b", since="now", address="192.0.2.1")
+        await subscribe(node, "b", since=first.id, address="192.0.2.1")
+    await subscribe(node, "b", since=first.id, address="192.0.2.2")
+    await subscribe(node, "b", since="now", address="192.0.2.1")
     # Somebody has asked the same a moment ago.
-    await subscribe(relay, "a0", since=first.id, address="192.0.2.1")
+    await subscribe(node, "a0", since=first.id, address="192.0.2.1")
     assert reads["read_start"] == allowance.BURST_SECONDS + 1
 
 
-async def test_what_memory_has_is_not_counted(relay: Relay, settings: Settings) -> None:
+async def test_what_memory_has_is_not_counted(node: Node, settings: Settings) -> None:
     settings.FEED_HISTORY_READS_PER_SECOND = 1
     first, *_ = await write(*["news"] * 3)
-    relay.take([first])
-    await relay.catch_up()
+    node.relay.take([first])
+    await node.relay.catch_up()
     for _ in range(20):
-        reader = await subscribe(relay, since=first.id, address="192.0.2.1")
+        reader = await subscribe(node, since=first.id, address="192.0.2.1")
         assert await read_numbers(reader) == [2, 3]
 
 
 async def test_a_replay_goes_on_at_the_pace_that_is_allowed(
-    relay: Relay, settings: Settings, monkeypatch: pytest.MonkeyPatch, reads: Counts
+    node: Node, settings: Settings, monkeypatch: pytest.MonkeyPatch, reads: Counts
 ) -> None:
     settings.FEED_HISTORY_READS_PER_SECOND = 40
     monkeypatch.setattr(allowance, "BURST_SECONDS", 0.05)  # two reads
     monkeypatch.setattr(log, "PAGE_EVENTS", 2)
     await write(*["news"] * 20)
-    await forget(relay)
-    reader = await subscribe(relay, since="earliest")
-    began_at = relay.loop.time()
+    await forget(node)
+    reader = await subscribe(node, since="earliest")
+    began_at = node.loop.time()
     assert await read_numbers(reader) == list(range(1, 21))
     assert reads["read_page"] == 10
-    assert relay.loop.time() - began_at > 8 / 40
+    assert node.loop.time() - began_at > 8 / 40
 
 
 async def test_one_address_reads_one_page_at_a_time(
-    relay: Relay, monkeypatch: pytest.MonkeyPatch
+    node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     under_way: Counts = Counter()
     most: Counts = Counter()
@@ -162,13 +163,13 @@ async def test_one_address_reads_one_page_at_a_time(
         most[address] = max(most[address], under_way[address])
         await answered.wait()
         under_way[address] -= 1
-        return module.Page([], up_to)
+        return replay.Page([], up_to)
 
     first, *_ = await write(*["news"] * 3)
-    await forget(relay)
+    await forget(node)
     monkeypatch.setattr(module, "read_page", read_slowly)
     readers = [
-        await subscribe(relay, one, f"x{turn}", since=first.id, address=one)
+        await subscribe(node, one, f"x{turn}", since=first.id, address=one)
         for turn in range(4)
         for one in ("a", "b")
     ]
@@ -194,19 +195,19 @@ def test_addresses_are_not_remembered_for_ever(
 
 @pytest.mark.parametrize("source", ["memory", "log", "queue"])
 async def test_what_a_writer_holds_at_once_is_bounded_in_bytes(
-    relay: Relay, source: str
+    node: Node, source: str
 ) -> None:
     big = '"' + "x" * 60_000 + '"'
-    live = await subscribe(relay, since="now")
+    live = await subscribe(node, since="now")
     events = [event for _ in range(12) for event in await write("news", data=big)]
     reader = live
     if source == "queue":
-        relay.take(events)
+        node.relay.take(events)
     else:
-        await relay.catch_up()
+        await node.relay.catch_up()
         if source == "log":
-            relay.recent.clear()
-        reader = await subscribe(relay, since="earliest")
+            node.history.recent.clear()
+        reader = await subscribe(node, since="earliest")
     given: list[int] = []
     while page := await reader.ready():
         assert sum(len(frame.json) for frame in page) <= log.PAGE_BYTES
@@ -220,12 +221,12 @@ async def test_what_a_writer_holds_at_once_is_bounded_in_bytes(
 
 
 async def test_hello_does_not_wait_for_a_log_that_is_away(
-    relay: Relay, monkeypatch: pytest.MonkeyPatch
+    node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*arguments: Any) -> Any:
         raise OperationalError("away")
 
     monkeypatch.setattr(module, "read_oldest", fail)
-    reader = await subscribe(relay)
-    assert (await reader.hello()).fields["oldest"] == str(relay.head)
+    reader = await subscribe(node)
+    assert (await reader.hello()).fields["oldest"] == str(node.history.head)
     assert await read(reader) == []

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from echo.feed import Relay
+from echo.feed.node import Node
 from echo.protocol import CloseCode
 from echo.tests.feed.reading import subscribe, write
 from echo.transports.poll import encode_answer
@@ -12,10 +12,10 @@ from echo.transports.poll import encode_answer
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 
 
-async def test_events_are_given_with_the_cursor_after_them(relay: Relay) -> None:
-    reader = await subscribe(relay, "news")
+async def test_events_are_given_with_the_cursor_after_them(node: Node) -> None:
+    reader = await subscribe(node, "news")
     events = await write("news", "news", "other")
-    relay.take(events)
+    node.relay.take(events)
     assert json.loads(encode_answer(await reader.ready(), reader)) == {
         "events": [json.loads(event.json) for event in events[:2]],
         "last_event_id": str(events[2].id),
@@ -25,12 +25,12 @@ async def test_events_are_given_with_the_cursor_after_them(relay: Relay) -> None
 
 
 async def test_more_says_that_there_is_more_and_the_cursor_stays_before_it(
-    relay: Relay, monkeypatch: pytest.MonkeyPatch
+    node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("echo.feed.log.PAGE_EVENTS", 2)
     events = await write("news", "news", "news")
-    await relay.catch_up()
-    reader = await subscribe(relay, since="earliest")
+    await node.relay.catch_up()
+    reader = await subscribe(node, since="earliest")
     answer = json.loads(encode_answer(await reader.ready(), reader))
     assert [event["id"] for event in answer["events"]] == [
         str(event.id) for event in events[:2]
@@ -39,18 +39,18 @@ async def test_more_says_that_there_is_more_and_the_cursor_stays_before_it(
     assert answer["more"] is True
 
 
-async def test_a_reset_is_told_in_its_own_field(relay: Relay) -> None:
+async def test_a_reset_is_told_in_its_own_field(node: Node) -> None:
     await write("news")
-    await relay.catch_up()
-    reader = await subscribe(relay, since="00000000-1")
+    await node.relay.catch_up()
+    reader = await subscribe(node, since="00000000-1")
     answer = json.loads(encode_answer(await reader.ready(), reader))
     assert answer["events"] == []
     assert answer["reset"]["reason"] == "epoch"
     assert answer["last_event_id"] == answer["reset"]["last_event_id"]
 
 
-async def test_a_bye_is_told_in_a_field_that_is_there_only_then(relay: Relay) -> None:
-    reader = await subscribe(relay, "news")
+async def test_a_bye_is_told_in_a_field_that_is_there_only_then(node: Node) -> None:
+    reader = await subscribe(node, "news")
     assert "bye" not in json.loads(encode_answer(await reader.ready(), reader))
     reader.end(CloseCode.DISCONNECTED_BY_OPERATOR, "maintenance", 86_400)
     answer = json.loads(encode_answer(await reader.ready(), reader))
@@ -63,9 +63,9 @@ async def test_a_bye_is_told_in_a_field_that_is_there_only_then(relay: Relay) ->
     }
 
 
-async def test_a_bye_beside_events_loses_neither(relay: Relay) -> None:
-    reader = await subscribe(relay, "news")
-    relay.take(await write("news", "news"))
+async def test_a_bye_beside_events_loses_neither(node: Node) -> None:
+    reader = await subscribe(node, "news")
+    node.relay.take(await write("news", "news"))
     frames = await reader.ready()
     reader.end(CloseCode.ASKED_TO_RECONNECT, "elsewhere")
     answer = json.loads(encode_answer(frames, reader))
@@ -76,10 +76,10 @@ async def test_a_bye_beside_events_loses_neither(relay: Relay) -> None:
     assert answer["bye"]["code"] == 4011
 
 
-async def test_a_bye_before_events_leaves_the_cursor_before_them(relay: Relay) -> None:
-    reader = await subscribe(relay, "news")
+async def test_a_bye_before_events_leaves_the_cursor_before_them(node: Node) -> None:
+    reader = await subscribe(node, "news")
     before = reader.cursor
-    relay.take(await write("news"))
+    node.relay.take(await write("news"))
     reader.end(CloseCode.ASKED_TO_RECONNECT, "elsewhere")
     answer = json.loads(encode_answer(await reader.ready(), reader))
     assert answer["events"] == []

@@ -1,7 +1,6 @@
 """Publishing from code: judged first, out with the COMMIT, harmless to repeat."""
 
 import asyncio
-import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -11,17 +10,16 @@ from channels.layers import InMemoryChannelLayer, channel_layers
 from django.db import transaction
 
 from echo.feed import (
-    Relay,
     apublish,
     apublish_many,
-    get_relay,
+    doorbell,
+    get_node,
     log,
-    nodes,
     publish,
     publish_many,
-    relay,
 )
-from echo.feed.publish import MAX_WAITING_RINGS, Doorbell
+from echo.feed.doorbell import MAX_WAITING_MESSAGES, Sender
+from echo.feed.node import Node
 from echo.models import Event
 from echo.protocol import FeedError, TooLarge
 from echo.tests.feed.reading import subscribe
@@ -109,11 +107,10 @@ async def test_coroutines_publish_too() -> None:
 
 
 @pytest.fixture
-async def running(transactional_db: None) -> AsyncIterator[Relay]:
-    running = await get_relay()
+async def running(transactional_db: None) -> AsyncIterator[Node]:
+    running = await get_node()
     yield running
     await running.stop()
-    del relay.relays[asyncio.get_running_loop()]
 
 
 def publish_two_and(outcome: str) -> None:
@@ -125,7 +122,7 @@ def publish_two_and(outcome: str) -> None:
 
 
 async def test_a_publish_goes_out_with_its_commit_and_dies_with_its_rollback(
-    running: Relay,
+    running: Node,
 ) -> None:
     reader = await subscribe(running, "news")
     await asyncio.to_thread(publish_two_and, "rollback")
@@ -139,7 +136,7 @@ async def test_a_publish_goes_out_with_its_commit_and_dies_with_its_rollback(
     ]
 
 
-async def test_nothing_goes_out_before_its_commit(running: Relay) -> None:
+async def test_nothing_goes_out_before_its_commit(running: Node) -> None:
     reader = await subscribe(running, "news")
     published, commit = threading.Event(), threading.Event()
 
@@ -151,7 +148,7 @@ async def test_nothing_goes_out_before_its_commit(running: Relay) -> None:
 
     holding = asyncio.create_task(asyncio.to_thread(hold))
     await asyncio.to_thread(published.wait, 10)
-    await running.catch_up()
+    await running.relay.catch_up()
     assert reader.is_idle
     commit.set()
     await holding
@@ -179,14 +176,12 @@ class Carrier(InMemoryChannelLayer):
 @pytest.fixture
 def carrier(monkeypatch: pytest.MonkeyPatch) -> Iterator[Carrier]:
     """A channel layer that carries to other processes, and a doorbell to ring there."""
-    carrier, bell = Carrier(), Doorbell()
-    # As an attribute `echo.feed.publish` is the function, not the module.
-    module = sys.modules["echo.feed.publish"]
-    monkeypatch.setattr(nodes, "InMemoryChannelLayer", type(None))
-    monkeypatch.setattr(module, "doorbell", bell)
+    carrier, sender = Carrier(), Sender()
+    monkeypatch.setattr(doorbell, "InMemoryChannelLayer", type(None))
+    monkeypatch.setattr(doorbell, "sender", sender)
     monkeypatch.setitem(channel_layers.backends, "default", carrier)
     yield carrier
-    bell.flush()
+    sender.flush()
 
 
 def test_every_commit_rings_once_with_its_events(carrier: Carrier) -> None:
@@ -194,8 +189,11 @@ def test_every_commit_rings_once_with_its_events(carrier: Carrier) -> None:
     publish_many([{"topic": "a", "data": 1}, {"topic": "b", "data": 2}])
     wait_until(lambda: carrier.rung, "the doorbell")
     ((group, message),) = carrier.rung
-    assert (group, message["type"]) == (nodes.group(log.head().epoch), "feed.events")
-    assert [event.topic for event in nodes.unpack(message)] == ["a", "b"]
+    assert (group, message["type"]) == (
+        doorbell.group_name(log.head().epoch),
+        "feed.events",
+    )
+    assert [event.topic for event in doorbell.unpack_events(message)] == ["a", "b"]
 
 
 def test_a_duplicate_rings_nobody(carrier: Carrier) -> None:
@@ -220,11 +218,11 @@ def test_a_layer_that_is_down_costs_a_publisher_nothing_but_one_warning(
 
 
 def test_doorbells_that_wait_are_bounded(carrier: Carrier) -> None:
-    bell, gate = Doorbell(), threading.Event()
-    bell.running_loop().call_soon_threadsafe(gate.wait, 10)
-    for _ in range(MAX_WAITING_RINGS + 50):
-        bell.ring("feed.x", {"type": "feed.look"})
-    assert bell.pending == MAX_WAITING_RINGS
+    sender, gate = Sender(), threading.Event()
+    sender.running_loop().call_soon_threadsafe(gate.wait, 10)
+    for _ in range(MAX_WAITING_MESSAGES + 50):
+        sender.send("feed.x", {"type": "feed.look"})
+    assert sender.pending == MAX_WAITING_MESSAGES
     gate.set()
-    bell.flush()
-    assert len(carrier.rung) == MAX_WAITING_RINGS
+    sender.flush()
+    assert len(carrier.rung) == MAX_WAITING_MESSAGES

@@ -13,8 +13,9 @@ from django.db import DatabaseError, transaction
 from django.test import Client
 from pytest_django import Settings
 
-from echo.feed import Reader, Relay, Subscription, access, find_reader, local, rights
-from echo.feed.rights import accounts_of, session_account, user_account
+from echo.feed import Reader, Subscription, access, doorbell, find_reader, rights
+from echo.feed.accounts import accounts_of, session_account, user_account
+from echo.feed.node import Node, keep_running
 from echo.feed.subscription import MAX_HELD_SECONDS, State
 from echo.protocol import CloseCode
 from echo.tests.feed.reading import (
@@ -30,16 +31,16 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-async def judging(relay: Relay, settings: Settings) -> AsyncIterator[Relay]:
-    """The relay, with its judge at work when it is told of a change only."""
+async def judging(node: Node, settings: Settings) -> AsyncIterator[Node]:
+    """The node, with its judge at work when it is told of a change only."""
     settings.FEED_JUDGE_SECONDS = 3600.0
-    relay.rights = rights.Rights(relay)
-    local.relays[relay.loop] = relay
-    job = asyncio.create_task(relay.forever(relay.rights.keep))
-    yield relay
+    node.rights.next_round_at = node.loop.time() + settings.FEED_JUDGE_SECONDS
+    doorbell.add_listener(node.loop, node)
+    job = asyncio.create_task(keep_running(node.rights.keep_judging))
+    yield node
     job.cancel()
     await asyncio.gather(job, return_exceptions=True)
-    del local.relays[relay.loop]
+    doorbell.remove_listener(node.loop)
 
 
 async def sign_in(name: str = "ann", **fields: Any) -> Reader:
@@ -67,13 +68,13 @@ async def end_of(subscription: Subscription) -> int:
 
 
 async def test_events_that_wait_for_a_reader_who_lost_the_right_are_dropped(
-    judging: Relay,
+    judging: Node,
 ) -> None:
     reader = await subscribe(judging, "*", reader=await sign_in())
     for event in await write("staff.x", "news", "staff.x"):
-        judging.take([event])
+        judging.relay.take([event])
     await demote()
-    judging.take(await write("staff.x", "news"))
+    judging.relay.take(await write("staff.x", "news"))
     await until(lambda: not reader.is_held)
     assert await read_numbers(reader) == [2, 5]
     assert reader.cursor.number == 5
@@ -81,7 +82,7 @@ async def test_events_that_wait_for_a_reader_who_lost_the_right_are_dropped(
 
 
 async def test_nothing_is_handed_out_from_the_change_until_the_judgement(
-    judging: Relay, monkeypatch: pytest.MonkeyPatch
+    judging: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = await subscribe(judging, "*", reader=await sign_in())
     public = await subscribe(judging, "news", reader=await sign_in())
@@ -95,7 +96,7 @@ async def test_nothing_is_handed_out_from_the_change_until_the_judgement(
     monkeypatch.setattr(judging.rights, "judge", judge_later)
     await demote()
     await until(lambda: reader.is_held)
-    judging.take(await write("staff.x", "news"))
+    judging.relay.take(await write("staff.x", "news"))
     waiting = asyncio.create_task(reader.next())
     assert await read_numbers(public) == [2]
     assert not waiting.done()
@@ -104,7 +105,7 @@ async def test_nothing_is_handed_out_from_the_change_until_the_judgement(
 
 
 async def test_a_change_while_the_judge_reads_is_judged_again(
-    judging: Relay, monkeypatch: pytest.MonkeyPatch
+    judging: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = await subscribe(judging, "staff.x", reader=await sign_in())
     account = user_account(reader.interest.reader.user_id)
@@ -125,13 +126,13 @@ async def test_a_change_while_the_judge_reads_is_judged_again(
 
 
 async def test_a_page_of_the_log_that_was_read_meanwhile_is_read_again(
-    judging: Relay, monkeypatch: pytest.MonkeyPatch
+    judging: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await write("staff.x", "news", "staff.x", "news")
-    await judging.catch_up()
-    judging.recent.clear()
+    await judging.relay.catch_up()
+    judging.history.recent.clear()
     reader = await subscribe(judging, "*", since="earliest", reader=await sign_in())
-    page = judging.page
+    page = judging.history.page
 
     async def page_while_the_session_ends(*arguments: Any) -> Any:
         found = await page(*arguments)
@@ -139,16 +140,16 @@ async def test_a_page_of_the_log_that_was_read_meanwhile_is_read_again(
         await until(lambda: reader.interest.reader == Reader())
         return found
 
-    monkeypatch.setattr(judging, "page", page_while_the_session_ends)
+    monkeypatch.setattr(judging.history, "page", page_while_the_session_ends)
     assert await read_numbers(reader) == [2, 4]
     assert reader.state is State.LIVE
 
 
 async def test_a_frame_that_was_handed_out_before_is_judged_before_it_is_sent(
-    judging: Relay,
+    judging: Node,
 ) -> None:
     reader = await subscribe(judging, "*", reader=await sign_in())
-    judging.take(await write("staff.x", "news"))
+    judging.relay.take(await write("staff.x", "news"))
     secret, public = await reader.next()
     assert not reader.rights_changed
     await demote()
@@ -158,7 +159,7 @@ async def test_a_frame_that_was_handed_out_before_is_judged_before_it_is_sent(
 
 
 async def test_a_session_that_ends_while_its_reader_connects_is_judged(
-    judging: Relay,
+    judging: Node,
 ) -> None:
     found = await sign_in()
     await Session.objects.all().adelete()
@@ -168,7 +169,7 @@ async def test_a_session_that_ends_while_its_reader_connects_is_judged(
     assert await end_of(late) == CloseCode.NOT_ALLOWED
 
 
-async def test_rights_that_are_gained_need_another_connection(judging: Relay) -> None:
+async def test_rights_that_are_gained_need_another_connection(judging: Node) -> None:
     found = await sign_in(is_staff=False)
     reader = await subscribe(judging, "*", reader=found)
     async for user in User.objects.all():
@@ -177,19 +178,19 @@ async def test_rights_that_are_gained_need_another_connection(judging: Relay) ->
     judging.rights.take([user_account(found.user_id)], [])
     assert reader.is_held
     await until(lambda: not reader.is_held)
-    judging.take(await write("staff.x", "news"))
+    judging.relay.take(await write("staff.x", "news"))
     assert await read_numbers(reader) == [2]
 
 
 async def test_a_round_reads_many_readers_with_two_queries(
-    relay: Relay, monkeypatch: pytest.MonkeyPatch
+    node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readers = [
-        await subscribe(relay, "staff.x", reader=await sign_in(f"ann{number}"))
+        await subscribe(node, "staff.x", reader=await sign_in(f"ann{number}"))
         for number in range(5)
         for _ in range(2)
     ]
-    await subscribe(relay, "news")
+    await subscribe(node, "news")
     asked: list[Any] = []
     run = rights.accounts.run
 
@@ -199,55 +200,55 @@ async def test_a_round_reads_many_readers_with_two_queries(
 
     monkeypatch.setattr(rights.accounts, "run", counted)
     await User.objects.filter(username="ann3").aupdate(is_staff=False)
-    await one_round(relay)
+    await one_round(node)
     assert asked == [10]  # sessions; test_accounts counts the queries
     assert [reader.bye is not None for reader in readers] == [
         number // 2 == 3 for number in range(10)
     ]
 
 
-async def one_round(relay: Relay) -> None:
+async def one_round(node: Node) -> None:
     """Lets the judge make one round."""
-    relay.rights.judged_at = 0.0
-    relay.rights.next_round_at = relay.loop.time()
-    job = asyncio.create_task(relay.rights.keep())
-    await until(lambda: relay.rights.judged_at or job.done())
+    node.rights.judged_at = 0.0
+    node.rights.next_round_at = node.loop.time()
+    job = asyncio.create_task(node.rights.keep_judging())
+    await until(lambda: node.rights.judged_at or job.done())
     job.cancel()
     await asyncio.gather(job, return_exceptions=True)
 
 
 async def test_readers_stay_while_the_database_is_away_but_not_for_ever(
-    relay: Relay, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    node: Node, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.FEED_JUDGE_SECONDS = 0.2
-    reader = await subscribe(relay, "staff.x", reader=await sign_in())
-    public = await subscribe(relay, "news", reader=await sign_in())
+    reader = await subscribe(node, "staff.x", reader=await sign_in())
+    public = await subscribe(node, "news", reader=await sign_in())
 
     async def fail(*_: Any) -> None:
         raise DatabaseError("away")
 
     monkeypatch.setattr(rights.accounts, "run", fail)
-    relay.rights.next_round_at = relay.rights.judged_at = relay.loop.time()
+    node.rights.next_round_at = node.rights.judged_at = node.loop.time()
     with pytest.raises(DatabaseError):
-        await relay.rights.keep()
+        await node.rights.keep_judging()
     assert reader.bye is None
-    assert set(relay.rights.suspects) == {
+    assert set(node.rights.suspects) == {
         reader.connection.id,
         public.connection.id,
     }
-    relay.rights.judged_at -= rights.MAX_MISSED_ROUNDS * settings.FEED_JUDGE_SECONDS
+    node.rights.judged_at -= rights.MAX_MISSED_ROUNDS * settings.FEED_JUDGE_SECONDS
     with pytest.raises(DatabaseError):
-        await relay.rights.keep()
+        await node.rights.keep_judging()
     assert await end_of(reader) == CloseCode.ASKED_TO_RECONNECT
     assert public.bye is None
 
 
 async def test_a_reader_that_cannot_be_judged_after_a_change_is_asked_to_reconnect(
-    relay: Relay,
+    node: Node,
 ) -> None:
-    reader = await subscribe(relay, "staff.x", reader=await sign_in())
-    relay.take(await write("staff.x"))
-    relay.rights.suspect(reader)
+    reader = await subscribe(node, "staff.x", reader=await sign_in())
+    node.relay.take(await write("staff.x"))
+    node.rights.suspect(reader)
     reader.beat(time.monotonic())
     assert reader.bye is None
     reader.beat(time.monotonic() + MAX_HELD_SECONDS)
@@ -260,7 +261,7 @@ async def read_until_bye(reader: Subscription) -> list[Any]:
     return [frame for frame in await reader.next() if frame.type != "heartbeat"]
 
 
-async def test_readers_who_leave_are_forgotten(judging: Relay) -> None:
+async def test_readers_who_leave_are_forgotten(judging: Node) -> None:
     found = await sign_in()
     some = [await subscribe(judging, "staff.x", reader=found) for _ in range(3)]
     judging.rights.suspect(some[0])
@@ -271,18 +272,18 @@ async def test_readers_who_leave_are_forgotten(judging: Relay) -> None:
     assert judging.rights.suspects == {}
 
 
-async def test_a_downgraded_reader_counts_as_what_it_is_now(judging: Relay) -> None:
+async def test_a_downgraded_reader_counts_as_what_it_is_now(judging: Node) -> None:
     reader = await subscribe(judging, "*", "staff.stats", reader=await sign_in())
-    assert judging.stats.watchers == 1
+    assert judging.cluster.stats.watchers == 1
     await demote()
     assert await end_of(reader) == CloseCode.NOT_ALLOWED
-    assert judging.stats.watchers == 0
+    assert judging.cluster.stats.watchers == 0
     assert reader.interest.patterns == ("*",)
     reader.close()
-    assert not judging.stats.interests
+    assert not judging.hub.by_pattern
 
 
-async def test_a_change_that_is_rolled_back_is_not_announced(judging: Relay) -> None:
+async def test_a_change_that_is_rolled_back_is_not_announced(judging: Node) -> None:
     found = await sign_in()
     reader = await subscribe(judging, "staff.x", reader=found)
 
@@ -295,8 +296,8 @@ async def test_a_change_that_is_rolled_back_is_not_announced(judging: Relay) -> 
             transaction.set_rollback(True)
 
     await demote_and_roll_back()
-    local.everywhere(lambda relay: announced.append(relay))  # after any announcement
-    announced: list[Relay] = []
+    announced: list[object] = []
+    doorbell.call_listeners(announced.append)  # after any announcement
     await until(lambda: announced)
     assert user_account(found.user_id) not in judging.rights.changed
     assert not reader.is_held

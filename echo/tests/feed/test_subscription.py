@@ -8,16 +8,9 @@ from collections.abc import Sequence
 import pytest
 from pytest_django import Settings
 
-from echo.feed import (
-    Connection,
-    Event,
-    Frame,
-    Interest,
-    Reader,
-    Relay,
-    Subscription,
-    subscription,
-)
+from echo.feed import Connection, Event, Frame, Reader, Subscription, subscription
+from echo.feed.access import Interest
+from echo.feed.node import Node
 from echo.feed.subscription import BYE_SECONDS, State
 from echo.protocol import CloseCode, EventId
 from echo.tests.feed.reading import (
@@ -39,63 +32,63 @@ pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 # --- from past to live ----------------------------------------------------------------
 
 
-async def test_a_reader_from_now_is_live_at_once(relay: Relay) -> None:
-    relay.take(await write("news"))
-    reader = await subscribe(relay)
+async def test_a_reader_from_now_is_live_at_once(node: Node) -> None:
+    node.relay.take(await write("news"))
+    reader = await subscribe(node)
     assert reader.state is State.LIVE
     assert await read(reader) == []
-    relay.take(await write("news", "news"))
+    node.relay.take(await write("news", "news"))
     assert await read_numbers(reader) == [2, 3]
 
 
-async def test_missed_events_are_replayed_in_order_and_then_live(relay: Relay) -> None:
+async def test_missed_events_are_replayed_in_order_and_then_live(node: Node) -> None:
     first, *_ = await write("news", "news", "other", "news")
-    await relay.catch_up()
-    reader = await subscribe(relay, "news", since=first.id)
+    await node.relay.catch_up()
+    reader = await subscribe(node, "news", since=first.id)
     assert reader.resumed
     assert await read_numbers(reader) == [2, 4]
-    relay.take(await write("news"))
+    node.relay.take(await write("news"))
     assert await read_numbers(reader) == [5]
 
 
-async def test_earliest_is_all_that_is_kept(relay: Relay) -> None:
+async def test_earliest_is_all_that_is_kept(node: Node) -> None:
     await write("news", "other", "news")
-    await relay.catch_up()
-    reader = await subscribe(relay, "news", since="earliest")
+    await node.relay.catch_up()
+    reader = await subscribe(node, "news", since="earliest")
     assert not reader.resumed
     assert await read_numbers(reader) == [1, 3]
 
 
 async def test_an_event_committed_during_the_replay_comes_once(
-    relay: Relay, monkeypatch: pytest.MonkeyPatch
+    node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await write(*["news"] * 3)
-    await relay.catch_up()
-    relay.recent.clear()  # so that the log itself is read
-    reader = await subscribe(relay, since="earliest")
+    await node.relay.catch_up()
+    node.history.recent.clear()  # so that the log itself is read
+    reader = await subscribe(node, since="earliest")
 
     async def read_while_publishing(*arguments: object) -> object:
-        relay.take(await write("news", "news"))
+        node.relay.take(await write("news", "news"))
         return await page(*arguments)
 
-    monkeypatch.setattr("echo.feed.relay.read_page", read_while_publishing)
+    monkeypatch.setattr("echo.feed.history.read_page", read_while_publishing)
     assert await read_numbers(reader) == [1, 2, 3, 4, 5]
     assert reader.state is State.LIVE
 
 
-async def test_a_reader_ahead_of_its_node_makes_the_node_catch_up(relay: Relay) -> None:
+async def test_a_reader_ahead_of_its_node_makes_the_node_catch_up(node: Node) -> None:
     *_, last = await write("news", "news")  # no doorbell has told this node
-    reader = await subscribe(relay, since=last.id)
-    assert relay.head == last.id
+    reader = await subscribe(node, since=last.id)
+    assert node.history.head == last.id
     assert await read(reader) == []
-    relay.take(await write("news"))
+    node.relay.take(await write("news"))
     assert await read_numbers(reader) == [3]
 
 
-async def test_every_reader_is_handed_the_same_object(relay: Relay) -> None:
-    readers = [await subscribe(relay, "news") for _ in range(3)]
+async def test_every_reader_is_handed_the_same_object(node: Node) -> None:
+    readers = [await subscribe(node, "news") for _ in range(3)]
     (event,) = await write("news")
-    relay.take([event])
+    node.relay.take([event])
     frames = [await reader.next() for reader in readers]
     assert all(len(got) == 1 and got[0] is event for got in frames)
 
@@ -111,7 +104,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subscription, "MAX_QUEUED_EVENTS", 12)
 
 
-async def publish_somehow(chance: random.Random, relay: Relay, turns: int) -> None:
+async def publish_somehow(chance: random.Random, node: Node, turns: int) -> None:
     """Commits events; their doorbells are lost, doubled, late or out of order."""
     waiting: list[list[Event]] = []
     for _ in range(turns):
@@ -121,12 +114,12 @@ async def publish_somehow(chance: random.Random, relay: Relay, turns: int) -> No
         while waiting and chance.random() < 0.7:
             events = waiting.pop()
             if chance.random() < 0.7:
-                relay.take(events)
+                node.relay.take(events)
             if chance.random() < 0.2:
                 waiting.append(events)
         if chance.random() < 0.3:
-            await relay.catch_up()
-    await relay.catch_up()
+            await node.relay.catch_up()
+    await node.relay.catch_up()
 
 
 async def read_somehow(
@@ -142,18 +135,18 @@ async def read_somehow(
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.usefixtures("narrow")
 async def test_nothing_is_lost_doubled_or_swapped_however_things_fall(
-    relay: Relay, seed: int
+    node: Node, seed: int
 ) -> None:
     chance = random.Random(seed)
-    await publish_somehow(chance, relay, 5)
+    await publish_somehow(chance, node, 5)
     tasks, transcripts = [], []
     for patterns in (["*"], ["news"], ["news.*", "other"]):
-        reader = await subscribe(relay, *patterns, since="earliest")
+        reader = await subscribe(node, *patterns, since="earliest")
         transcript = Transcript(reader.position)
         transcripts.append((reader, transcript))
         tasks.append(asyncio.create_task(read_somehow(chance, reader, transcript)))
     try:
-        await publish_somehow(chance, relay, 25)
+        await publish_somehow(chance, node, 25)
         await until(lambda: all(reader.is_idle for reader, _ in transcripts))
     finally:
         for task in tasks:
@@ -161,7 +154,7 @@ async def test_nothing_is_lost_doubled_or_swapped_however_things_fall(
         ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(end) for end in ends] == [asyncio.CancelledError] * 3, ends
     for reader, transcript in transcripts:
-        kept = await whole(reader.interest, relay.head.number)
+        kept = await whole(reader.interest, node.history.head.number)
         assert transcript.seen == kept
         assert transcript.resets == []
 
@@ -182,40 +175,40 @@ async def whole(interest: object, last: int) -> list[int]:
 
 @pytest.mark.parametrize("bound", ["MAX_QUEUED_EVENTS", "MAX_QUEUED_BYTES"])
 async def test_a_slow_reader_s_queue_is_dropped_and_the_log_serves_it(
-    relay: Relay, monkeypatch: pytest.MonkeyPatch, bound: str
+    node: Node, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
     monkeypatch.setattr(subscription, bound, 5 if bound.endswith("EVENTS") else 500)
-    reader = await subscribe(relay)
-    relay.take(await write(*["news"] * 20))
+    reader = await subscribe(node)
+    node.relay.take(await write(*["news"] * 20))
     assert reader.state is State.BEHIND
     assert (len(reader.queue), reader.queued_bytes) == (0, 0)
     assert await read_numbers(reader) == list(range(1, 21))
     assert reader.state is State.LIVE
-    relay.take(await write("news"))
+    node.relay.take(await write("news"))
     assert await read_numbers(reader) == [21]
 
 
 async def test_a_reader_who_never_reads_holds_no_event(
-    relay: Relay, monkeypatch: pytest.MonkeyPatch
+    node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subscription, "MAX_QUEUED_EVENTS", 5)
-    reader = await subscribe(relay)
+    reader = await subscribe(node)
     longest = 0
     for _ in range(10):
-        relay.take(await write(*["news"] * 4))
+        node.relay.take(await write(*["news"] * 4))
         longest = max(longest, len(reader.queue))
     assert longest <= 5
     assert len(reader.queue) == 0
 
 
 async def test_a_replay_that_retention_overtakes_is_reset_and_goes_on(
-    relay: Relay, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    node: Node, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("echo.feed.log.PAGE_EVENTS", 2)
     await write(*["news"] * 6)
-    await relay.catch_up()
-    relay.recent.clear()
-    reader = await subscribe(relay, "news", since="earliest")
+    await node.relay.catch_up()
+    node.history.recent.clear()
+    reader = await subscribe(node, "news", since="earliest")
     assert [frame.cursor.number for frame in await reader.due() if frame.cursor] == [
         1,
         2,
@@ -223,28 +216,28 @@ async def test_a_replay_that_retention_overtakes_is_reset_and_goes_on(
     settings.FEED_RETENTION_EVENTS = 1
     await prune()
     (reset,) = await read(reader)
-    epoch = relay.head.epoch
+    epoch = node.history.head.epoch
     assert told(reset) == {
         "type": "reset",
         "reason": "expired",
         "asked": f"{epoch}-2",
         "last_event_id": f"{epoch}-6",
     }
-    relay.take(await write("news"))
+    node.relay.take(await write("news"))
     assert await read_numbers(reader) == [7]
 
 
 async def test_a_reader_of_a_quiet_topic_is_not_reset_with_the_others(
-    relay: Relay, settings: Settings
+    node: Node, settings: Settings
 ) -> None:
     (first,) = await write("quiet")
     await write(*["busy"] * 9, "quiet")
-    await relay.catch_up()
+    await node.relay.catch_up()
     settings.FEED_RETENTION_EVENTS = 2
     await prune()
-    relay.recent.clear()
-    quiet = await subscribe(relay, "quiet", since=first.id)
-    busy = await subscribe(relay, "busy", since=first.id)
+    node.history.recent.clear()
+    quiet = await subscribe(node, "quiet", since=first.id)
+    busy = await subscribe(node, "busy", since=first.id)
     assert await read_numbers(quiet) == [11]
     assert [told(frame)["reason"] for frame in await read(busy)] == ["expired"]
 
@@ -265,12 +258,12 @@ async def got(task: asyncio.Task[Sequence[Frame]]) -> Sequence[Frame]:
 
 
 async def test_a_heartbeat_comes_after_a_silence_and_moves_the_cursor(
-    relay: Relay,
+    node: Node,
 ) -> None:
-    reader = await subscribe(relay, "news")
+    reader = await subscribe(node, "news")
     task = await waiting(reader)
     events = await write("other", "other")
-    relay.take(events)
+    node.relay.take(events)
     reader.beat(reader.active_at + 19.9)
     assert not reader.notices
     reader.beat(reader.active_at + 20)
@@ -280,29 +273,29 @@ async def test_a_heartbeat_comes_after_a_silence_and_moves_the_cursor(
     assert not reader.notices  # the heartbeat was a sign of life too
 
 
-async def test_a_heartbeat_never_overtakes_an_event(relay: Relay) -> None:
-    reader = await subscribe(relay)
+async def test_a_heartbeat_never_overtakes_an_event(node: Node) -> None:
+    reader = await subscribe(node)
     task = await waiting(reader)
-    relay.take(await write("news"))
+    node.relay.take(await write("news"))
     reader.beat(reader.active_at + 1000)
     (event,) = await got(task)
     assert isinstance(event, Event)
 
 
-async def test_a_transport_that_is_busy_sending_gets_no_heartbeat(relay: Relay) -> None:
-    reader = await subscribe(relay)
+async def test_a_transport_that_is_busy_sending_gets_no_heartbeat(node: Node) -> None:
+    reader = await subscribe(node)
     reader.beat(reader.active_at + 1000)
     assert not reader.notices
 
 
-async def test_hello_says_where_the_stream_begins(relay: Relay) -> None:
+async def test_hello_says_where_the_stream_begins(node: Node) -> None:
     first, last = await write("news", "news")
-    await relay.catch_up()
-    reader = await subscribe(relay, since=first.id)
+    await node.relay.catch_up()
+    reader = await subscribe(node, since=first.id)
     assert told(await reader.hello()) == {
         "type": "hello",
         "connection": reader.connection.id,
-        "node": relay.node,
+        "node": node.name,
         "oldest": f"{last.epoch}-0",
         "resumed": True,
         "heartbeat_seconds": 20,
@@ -310,10 +303,10 @@ async def test_hello_says_where_the_stream_begins(relay: Relay) -> None:
     }
 
 
-async def test_hello_before_a_reset_moves_no_cursor(relay: Relay) -> None:
+async def test_hello_before_a_reset_moves_no_cursor(node: Node) -> None:
     await write("news")
-    await relay.catch_up()
-    reader = await subscribe(relay, since="00000000-7")
+    await node.relay.catch_up()
+    reader = await subscribe(node, since="00000000-7")
     hello = await reader.hello()
     assert hello.cursor is None
     assert told(hello)["resumed"] is False
@@ -322,13 +315,13 @@ async def test_hello_before_a_reset_moves_no_cursor(relay: Relay) -> None:
         "type": "reset",
         "reason": "epoch",
         "asked": "00000000-7",
-        "last_event_id": str(relay.head),
+        "last_event_id": str(node.history.head),
     }
 
 
-async def test_bye_is_the_last_frame_whatever_waits(relay: Relay) -> None:
-    reader = await subscribe(relay)
-    relay.take(await write("news", "news"))
+async def test_bye_is_the_last_frame_whatever_waits(node: Node) -> None:
+    reader = await subscribe(node)
+    node.relay.take(await write("news", "news"))
     reader.end(CloseCode.SHUTDOWN, "shutdown", 1.83)
     assert not reader.is_over
     (bye,) = await reader.next()
@@ -342,15 +335,15 @@ async def test_bye_is_the_last_frame_whatever_waits(relay: Relay) -> None:
     assert bye.cursor is None
 
 
-async def test_the_first_bye_is_the_one_that_counts(relay: Relay) -> None:
-    reader = await subscribe(relay)
+async def test_the_first_bye_is_the_one_that_counts(node: Node) -> None:
+    reader = await subscribe(node)
     reader.end(CloseCode.BAD_REQUEST, "the feed takes no messages")
     reader.end(CloseCode.SHUTDOWN, "shutdown")
     assert [told(frame)["code"] for frame in await reader.next()] == [4501]
 
 
-async def test_a_subscription_ends_when_its_time_is_over(relay: Relay) -> None:
-    reader = await subscribe(relay)
+async def test_a_subscription_ends_when_its_time_is_over(node: Node) -> None:
+    reader = await subscribe(node)
     reader.expire_in(600)
     reader.beat(time.monotonic() + 599)
     assert reader.bye is None
@@ -359,11 +352,11 @@ async def test_a_subscription_ends_when_its_time_is_over(relay: Relay) -> None:
 
 
 async def test_a_connection_that_is_not_gone_a_while_after_bye_is_cut(
-    relay: Relay,
+    node: Node,
 ) -> None:
     cuts: list[str] = []
     connection = Connection("test", cut=lambda: cuts.append("cut"))
-    reader = await relay.subscribe(Interest(("*",), Reader()), "now", connection, 20)
+    reader = await node.subscribe(Interest(("*",), Reader()), "now", connection, 20)
     reader.expire_in(600)
     reader.end(CloseCode.DISCONNECTED_BY_OPERATOR, "go")
     ended_at = time.monotonic()
@@ -376,43 +369,43 @@ async def test_a_connection_that_is_not_gone_a_while_after_bye_is_cut(
 # --- the cursor -----------------------------------------------------------------------
 
 
-async def test_the_cursor_of_an_idle_reader_moves_with_the_log(relay: Relay) -> None:
-    reader = await subscribe(relay, "news")
+async def test_the_cursor_of_an_idle_reader_moves_with_the_log(node: Node) -> None:
+    reader = await subscribe(node, "news")
     (event,) = await write("other")
-    relay.take([event])
+    node.relay.take([event])
     assert reader.cursor == event.id
 
 
 async def test_the_cursor_of_a_reader_is_before_all_that_waits_for_it(
-    relay: Relay,
+    node: Node,
 ) -> None:
-    reader = await subscribe(relay, "news")
-    relay.take(await write("other", "news", "news"))
+    reader = await subscribe(node, "news")
+    node.relay.take(await write("other", "news", "news"))
     cursor = reader.cursor
     assert cursor.number < 2
-    again = await subscribe(relay, "news", since=cursor)
+    again = await subscribe(node, "news", since=cursor)
     assert await read_numbers(again) == await read_numbers(reader) == [2, 3]
 
 
-async def test_a_cancelled_wait_loses_nothing(relay: Relay) -> None:
-    reader = await subscribe(relay)
+async def test_a_cancelled_wait_loses_nothing(node: Node) -> None:
+    reader = await subscribe(node)
     task = await waiting(reader)
     task.cancel()
-    relay.take(await write("news"))
+    node.relay.take(await write("news"))
     await asyncio.gather(task, return_exceptions=True)
     assert await read_numbers(reader) == [1]
 
 
-async def test_a_closed_subscription_leaves_nothing_behind(relay: Relay) -> None:
-    reader = await subscribe(relay, address="192.0.2.1")
-    relay.take(await write("news"))
+async def test_a_closed_subscription_leaves_nothing_behind(node: Node) -> None:
+    reader = await subscribe(node, address="192.0.2.1")
+    node.relay.take(await write("news"))
     reader.close()
     reader.close()
-    assert relay.subscriptions == {}
-    assert not relay.limits.by_address
-    assert not any(relay.readers_of.values())
+    assert node.hub.subscriptions == {}
+    assert not node.hub.limits.by_address
+    assert not node.hub.by_pattern
 
 
-async def test_a_position_is_an_id_of_the_log_s_present_life(relay: Relay) -> None:
-    reader = await subscribe(relay)
-    assert reader.position == EventId(relay.head.epoch, 0)
+async def test_a_position_is_an_id_of_the_log_s_present_life(node: Node) -> None:
+    reader = await subscribe(node)
+    assert reader.position == EventId(node.history.head.epoch, 0)

@@ -3,7 +3,8 @@
 import pytest
 from django.core.management import call_command
 
-from echo.feed import Interest, history, publish
+from echo.feed import publish, replay
+from echo.feed.access import Interest
 
 
 @pytest.mark.django_db(transaction=True)
@@ -12,7 +13,7 @@ def test_readers_of_the_old_life_are_told_reset(
 ) -> None:
     old = publish("news", 1)
     call_command("renewlog")
-    cursor, notice = history.start(Interest(("news",)), str(old))
+    cursor, notice = replay.start(Interest(("news",)), str(old))
     assert notice is not None
     assert notice.fields["reason"] == "epoch"
     assert cursor.number == 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from echo.feed.recent import MAX_BYTES
 from echo.protocol import EVENT_ID
 from echo.tests.live import ROOT, wait_until
 from echo.tests.transports.adapters import (
@@ -194,6 +195,9 @@ def check_reset(feed_site: FeedSite, stream: Any, topic: str, reason: str) -> No
 def expired(feed_site: FeedSite) -> str:
     """An id of ``brief`` after which an event has been pruned."""
     feed_site.publish("brief", 1, 2)
+    # What is still in memory is not missed: it must have been pushed out.
+    for _ in range(MAX_BYTES // 60_000 + 1):
+        feed_site.publish("other", "x" * 60_000)
 
     def is_expired() -> bool:
         poll = LongPoll(feed_site.live, "brief", since=feed_site.first)
@@ -220,6 +224,35 @@ def test_silence_is_filled_and_moves_the_cursor(
         assert stream.status == 304
     else:
         wait_until(lambda: cursor() == elsewhere, "a heartbeat with the log's head")
+
+
+# --- is counted -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", [WebSocket, EventStream, LongPoll])
+def test_each_delivery_of_the_admins_event_is_counted_once(
+    feed_site: FeedSite, streams: Open, topic: str, transport: Any
+) -> None:
+    stream = streams(transport, topic)
+    if isinstance(stream, LongPoll):
+        # Only a reader that is there when the event comes is sent it live.
+        with ThreadPoolExecutor(1) as pool:
+            polled = pool.submit(take_data, stream, 1)
+            event = publish_to_readers(feed_site, topic)
+            assert polled.result() == [1]
+    else:
+        event = publish_to_readers(feed_site, topic)
+        assert take_data(stream, 1) == [1]
+    assert feed_site.figure(f"/deliveries?id={event}", "delivered") == 1
+
+
+def publish_to_readers(feed_site: FeedSite, topic: str) -> str:
+    """Publishes as the admin does once somebody reads the topic; the id."""
+    wait_until(
+        lambda: feed_site.figure(f"/readers?topic={topic}", "readers") == 1,
+        "the reader to be there",
+    )
+    return str(ask(feed_site.live, f"/publish-in-admin?topic={topic}").json()["id"])
 
 
 # --- says bye -------------------------------------------------------------------------

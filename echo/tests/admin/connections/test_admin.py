@@ -10,8 +10,10 @@ from django.contrib.admin.models import LogEntry
 from django.test import AsyncClient
 
 from echo.admin.connections.table import lasted
-from echo.feed import Connection, Interest, Reader, Relay, Subscription
-from echo.feed.census import MAX_PAGE
+from echo.feed import Connection, Reader, Subscription
+from echo.feed.access import Interest
+from echo.feed.cluster.connections import MAX_PAGE
+from echo.feed.node import Node
 from echo.feed.subscription import State
 from echo.protocol import CloseCode
 from echo.tests.admin.operators import sign_in
@@ -28,12 +30,12 @@ STAYS_AWAY, COMES_BACK = 4503, 4011
 
 
 async def connect(
-    relay: Relay, transport: str = "websocket", *topics: str, **fields: Any
+    node: Node, transport: str = "websocket", *topics: str, **fields: Any
 ) -> Subscription:
     reader = Reader(username=fields.pop("username", ""))
     interest = Interest(topics or ("news",), reader)
     connection = Connection(transport, **fields)
-    return await relay.subscribe(interest, "now", connection, 20)
+    return await node.subscribe(interest, "now", connection, 20)
 
 
 async def get(client: AsyncClient, query: str = "", status: int = 200) -> str:
@@ -93,7 +95,7 @@ async def entries() -> list[tuple[str, str]]:
 
 
 async def test_connections_are_seen_by_who_may_view_them(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
     await get(async_client)
@@ -101,18 +103,18 @@ async def test_connections_are_seen_by_who_may_view_them(
 
 @pytest.mark.parametrize("permissions", [(), (END, PUBLISH)])
 async def test_connections_are_not_seen_by_others(
-    async_client: AsyncClient, relay: Relay, permissions: tuple[str, ...]
+    async_client: AsyncClient, node: Node, permissions: tuple[str, ...]
 ) -> None:
     await sign_in(async_client, *permissions)
     await get(async_client, status=403)
 
 
 async def test_a_connection_is_listed_with_what_is_known_of_it(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
     reader = await connect(
-        relay,
+        node,
         "sse",
         *(f"t{number}" for number in range(6)),
         address="192.0.2.7",
@@ -122,18 +124,18 @@ async def test_a_connection_is_listed_with_what_is_known_of_it(
     page = await get(async_client)
     assert listed(page) == ids(reader)
     row = page[page.index("<tr data-id") : page.index("</tbody>")]
-    for told in ("Server-Sent Events", "bob", "192.0.2.7", "curl/8.5", relay.node):
+    for told in ("Server-Sent Events", "bob", "192.0.2.7", "curl/8.5", node.name):
         assert told in row
     assert "t0 t1 t2 t3 and 2 more" in row
     assert 'data-state="live">live<' in row
 
 
 async def test_what_a_client_says_of_itself_is_never_markup(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, END)
     reader = await connect(
-        relay, user_agent='"><script>alert(1)</script>', username="<b>bob"
+        node, user_agent='"><script>alert(1)</script>', username="<b>bob"
     )
     for page in (
         await get(async_client),
@@ -145,7 +147,7 @@ async def test_what_a_client_says_of_itself_is_never_markup(
 
 
 async def test_what_is_searched_for_is_never_markup(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
     assert "<script>alert" not in await get(
@@ -154,10 +156,10 @@ async def test_what_is_searched_for_is_never_markup(
 
 
 async def test_a_reader_who_is_behind_is_shown_to_be_catching_up(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
-    reader = await connect(relay)
+    reader = await connect(node)
     for state in (State.BEHIND, State.REPLAYING):
         reader.state = state
         page = await get(async_client)
@@ -178,12 +180,12 @@ async def test_a_reader_who_is_behind_is_shown_to_be_catching_up(
     ],
 )
 async def test_connections_are_found_by_filters_and_words(
-    async_client: AsyncClient, relay: Relay, query: str
+    async_client: AsyncClient, node: Node, query: str
 ) -> None:
     await sign_in(async_client, VIEW)
-    await connect(relay)
+    await connect(node)
     wanted = await connect(
-        relay,
+        node,
         "sse",
         "news.eu",
         address="192.0.2.7",
@@ -192,7 +194,7 @@ async def test_connections_are_found_by_filters_and_words(
     )
     wanted.state = State.BEHIND
     assert listed(await get(async_client, query)) == ids(wanted)
-    assert listed(await get(async_client, f"{query}&node={relay.node}")) == ids(wanted)
+    assert listed(await get(async_client, f"{query}&node={node.name}")) == ids(wanted)
     assert listed(await get(async_client, f"{query}&node=another")) == []
 
 
@@ -213,10 +215,10 @@ async def test_connections_are_found_by_filters_and_words(
     ],
 )
 async def test_a_mistake_in_the_address_is_told_and_lists_nobody(
-    async_client: AsyncClient, relay: Relay, query: str, told: str
+    async_client: AsyncClient, node: Node, query: str, told: str
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    reader = await connect(relay)
+    reader = await connect(node)
     page = await get(async_client, query, status=400)
     assert told in page
     assert listed(page) == []
@@ -227,10 +229,10 @@ async def test_a_mistake_in_the_address_is_told_and_lists_nobody(
 
 @pytest.mark.parametrize("order", ["", "newest"])
 async def test_pages_follow_one_another_without_a_gap_or_a_double(
-    async_client: AsyncClient, relay: Relay, order: str
+    async_client: AsyncClient, node: Node, order: str
 ) -> None:
     await sign_in(async_client, VIEW)
-    readers = [await connect(relay, since=1000.25 + number) for number in range(250)]
+    readers = [await connect(node, since=1000.25 + number) for number in range(250)]
     expected = ids(*(reversed(readers) if order else readers))
     first = await get(async_client, f"?order={order}" if order else "")
     assert "1–100 of 250" in first
@@ -246,24 +248,24 @@ async def test_pages_follow_one_another_without_a_gap_or_a_double(
 
 
 async def test_newer_connections_do_not_push_rows_from_an_anchored_page(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
-    readers = [await connect(relay, since=1000.5 + number) for number in range(3)]
+    readers = [await connect(node, since=1000.5 + number) for number in range(3)]
     page = await get(async_client, "?order=newest")
     anchor = re.search(r'data-anchor="([^"]+)"', page)
     assert anchor is not None
-    await connect(relay)
+    await connect(node)
     held = await get(async_client, anchor[1].replace("&amp;", "&"))
     assert listed(held) == ids(*reversed(readers))
     assert "2–4 of 4" in held
 
 
 async def test_the_page_refreshes_itself_with_a_part_of_its_own(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    reader = await connect(relay)
+    reader = await connect(node)
     response = await async_client.get(URL, headers={"X-Fragment": "1"})
     part = squeezed(response)
     assert listed(part) == ids(reader)
@@ -276,17 +278,17 @@ async def test_the_page_refreshes_itself_with_a_part_of_its_own(
     [("", "Nobody reads the feed now."), ("?q=nobody", "No live connection matches.")],
 )
 async def test_an_empty_list_says_what_to_do_next(
-    async_client: AsyncClient, relay: Relay, query: str, told: str
+    async_client: AsyncClient, node: Node, query: str, told: str
 ) -> None:
     await sign_in(async_client, VIEW)
     assert told in await get(async_client, query)
 
 
 async def test_a_page_whose_connections_have_all_gone_leads_to_the_first(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
-    reader = await connect(relay, since=5.0)
+    reader = await connect(node, since=5.0)
     page = await get(async_client, "?after=6.0,zz")
     assert "Nobody is left on this page." in page
     assert links(page)["first"] == "?"
@@ -303,12 +305,12 @@ async def test_a_page_whose_connections_have_all_gone_leads_to_the_first(
 )
 async def test_actions_are_offered_to_who_may_take_them(
     async_client: AsyncClient,
-    relay: Relay,
+    node: Node,
     permissions: tuple[str, ...],
     expected: set[str],
 ) -> None:
     await sign_in(async_client, VIEW, *permissions)
-    await connect(relay)
+    await connect(node)
     page = await get(async_client)
     offered = set(re.findall(r'<option value="(\w+)"', page))
     assert offered == expected
@@ -316,7 +318,7 @@ async def test_actions_are_offered_to_who_may_take_them(
 
 
 async def test_the_log_of_actions_leads_to_the_connection(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
     response = await async_client.get(f"{URL}a_5Fb-c/change/")
@@ -326,7 +328,7 @@ async def test_the_log_of_actions_leads_to_the_connection(
 
 
 async def test_the_pages_that_would_read_a_table_do_not_exist(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, END)
     for page in ("add/", "x/delete/", "x/history/"):
@@ -337,25 +339,25 @@ async def test_the_pages_that_would_read_a_table_do_not_exist(
 
 
 @pytest.fixture
-async def other(relay: Relay) -> AsyncIterator[Relay]:
+async def other(node: Node) -> AsyncIterator[Node]:
     """Another node, which this one has heard of."""
-    other = Relay()
-    other.head = relay.head
-    wire: Any = Wire(relay, other)
-    for node in (relay, other):
-        node.nodes.layer, node.nodes.carries = wire, True
-    for node in (relay, other):
-        await node.nodes.send_pulse()
+    other = Node()
+    other.history.head = node.history.head
+    wire: Any = Wire(node, other)
+    for each in (node, other):
+        each.cluster.channel.layer, each.cluster.channel.reaches_others = wire, True
+    for each in (node, other):
+        await each.cluster.send_pulse()
     yield other
-    for subscription in list(other.subscriptions.values()):
+    for subscription in list(other.hub.subscriptions.values()):
         subscription.close()
 
 
 async def test_connections_of_all_nodes_are_listed_and_ended(
-    async_client: AsyncClient, relay: Relay, other: Relay
+    async_client: AsyncClient, node: Node, other: Node
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    readers = [await connect(relay, since=1.0), await connect(other, since=2.0)]
+    readers = [await connect(node, since=1.0), await connect(other, since=2.0)]
     assert listed(await get(async_client)) == ids(*readers)
     page = await act(async_client, "ask_to_reconnect", *readers)
     assert "2 connections asked to reconnect, on 2 nodes." in page
@@ -363,18 +365,18 @@ async def test_connections_of_all_nodes_are_listed_and_ended(
 
 
 @pytest.fixture
-def silent(other: Relay, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> Relay:
+def silent(other: Node, node: Node, monkeypatch: pytest.MonkeyPatch) -> Node:
     """The other node, which is too slow to be heard in time."""
-    monkeypatch.setattr("echo.feed.nodes.ANSWER_SECONDS", 0.05)
-    wire: Any = relay.nodes.layer
-    wire.relays.remove(other)
+    monkeypatch.setattr("echo.feed.cluster.survey.ANSWER_SECONDS", 0.05)
+    wire: Any = node.cluster.channel.layer
+    wire.nodes.remove(other)
     return other
 
 
 @pytest.fixture
-def down(other: Relay, relay: Relay) -> None:
+def down(other: Node, node: Node) -> None:
     """The channel layer is down, so that the other node is not even asked."""
-    relay.nodes.up = False
+    node.cluster.channel.is_up = False
 
 
 ALONE = html.escape(
@@ -383,23 +385,23 @@ ALONE = html.escape(
 
 
 async def test_a_silent_node_is_named(
-    async_client: AsyncClient, relay: Relay, silent: Relay
+    async_client: AsyncClient, node: Node, silent: Node
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    reader = await connect(relay)
-    named = f"Did not answer in time, so not counted: {silent.node}"
+    reader = await connect(node)
+    named = f"Did not answer in time, so not counted: {silent.name}"
     assert named in await get(async_client)
     assert named in await act(async_client, "disconnect", reader)
     page = await act(async_client, "ask_to_reconnect", reader)
-    assert f"{silent.node} did not answer in time: what was done there is not" in page
+    assert f"{silent.name} did not answer in time: what was done there is not" in page
     assert '<li class="warning">' in page
 
 
 async def test_one_nodes_connections_are_never_taken_for_all(
-    async_client: AsyncClient, relay: Relay, down: None
+    async_client: AsyncClient, node: Node, down: None
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    reader = await connect(relay)
+    reader = await connect(node)
     assert ALONE in await get(async_client)
     assert ALONE in await act(async_client, "disconnect", reader)
     page = await act(async_client, "disconnect", reader, confirmed="yes")
@@ -411,10 +413,10 @@ async def test_one_nodes_connections_are_never_taken_for_all(
 
 
 async def test_with_all_nodes_heard_nothing_is_said_of_them(
-    async_client: AsyncClient, relay: Relay, other: Relay
+    async_client: AsyncClient, node: Node, other: Node
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    readers = [await connect(relay), await connect(other)]
+    readers = [await connect(node), await connect(other)]
     pages = [
         await get(async_client),
         await act(async_client, "disconnect", *readers),
@@ -425,22 +427,22 @@ async def test_with_all_nodes_heard_nothing_is_said_of_them(
 
 
 async def test_what_a_slow_node_is_asked_to_end_is_logged(
-    async_client: AsyncClient, relay: Relay, silent: Relay
+    async_client: AsyncClient, node: Node, silent: Node
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    here, there = await connect(relay, address="192.0.2.7"), await connect(silent)
+    here, there = await connect(node, address="192.0.2.7"), await connect(silent)
     await act(async_client, "ask_to_reconnect", here, there)
     await act(async_client, "ask_to_reconnect", select_across="1", confirmed="yes")
-    unknown = f"unless it had gone already; silent: {silent.node}"
+    unknown = f"unless it had gone already; silent: {silent.name}"
     assert await entries() == [
         (here.connection.id, "asked to reconnect: websocket, 192.0.2.7, a visitor"),
         (there.connection.id, f"asked to reconnect: {unknown}"),
-        ("all", f"asked to reconnect: 0 connections, all; silent: {silent.node}"),
+        ("all", f"asked to reconnect: 0 connections, all; silent: {silent.name}"),
     ]
 
 
 async def test_that_only_one_node_was_asked_is_logged(
-    async_client: AsyncClient, relay: Relay, other: Relay, down: None
+    async_client: AsyncClient, node: Node, other: Node, down: None
 ) -> None:
     await sign_in(async_client, VIEW, END)
     there = await connect(other)
@@ -460,10 +462,10 @@ async def test_that_only_one_node_was_asked_is_logged(
 
 
 async def test_disconnecting_is_asked_about_first(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    reader = await connect(relay, address="192.0.2.7")
+    reader = await connect(node, address="192.0.2.7")
     page = await act(async_client, "disconnect", reader)
     assert "Are you sure?" in page
     assert reader.connection.id in page
@@ -473,11 +475,11 @@ async def test_disconnecting_is_asked_about_first(
 
 
 async def test_the_selected_are_disconnected_with_the_reason_and_logged(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    reader = await connect(relay, address="192.0.2.7", username="bob")
-    gone, bystander = await connect(relay), await connect(relay)
+    reader = await connect(node, address="192.0.2.7", username="bob")
+    gone, bystander = await connect(node), await connect(node)
     gone.close()
     page = await act(
         async_client,
@@ -500,20 +502,20 @@ async def test_the_selected_are_disconnected_with_the_reason_and_logged(
 
 
 async def test_without_a_reason_an_operator_is_it(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    reader = await connect(relay)
+    reader = await connect(node)
     await act(async_client, "disconnect", reader, confirmed="yes", reason="")
     assert farewell(reader) == (STAYS_AWAY, "disconnected by an operator")
 
 
 @pytest.mark.parametrize(("length", "is_accepted"), [(61, True), (62, False)])
 async def test_a_reason_fits_a_close_frame(
-    async_client: AsyncClient, relay: Relay, length: int, is_accepted: bool
+    async_client: AsyncClient, node: Node, length: int, is_accepted: bool
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    reader = await connect(relay)
+    reader = await connect(node)
     page = await act(
         async_client, "disconnect", reader, confirmed="yes", reason="é" * length
     )
@@ -523,10 +525,10 @@ async def test_a_reason_fits_a_close_frame(
 
 
 async def test_the_selected_are_asked_to_reconnect_at_once(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    readers = [await connect(relay) for _ in range(2)]
+    readers = [await connect(node) for _ in range(2)]
     page = await act(async_client, "ask_to_reconnect", *readers)
     assert "2 connections asked to reconnect, on 1 node." in page
     assert {farewell(reader) for reader in readers} == {
@@ -536,21 +538,21 @@ async def test_the_selected_are_asked_to_reconnect_at_once(
 
 
 async def test_each_of_many_selected_is_logged(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    readers = [await connect(relay) for _ in range(MAX_PAGE + 20)]
+    readers = [await connect(node) for _ in range(MAX_PAGE + 20)]
     await act(async_client, "ask_to_reconnect", *readers)
     assert all(map(farewell, readers))
     assert sorted(pk for pk, _ in await entries()) == sorted(ids(*readers))
 
 
 async def test_ending_thousands_is_answered_before_it_is_done(
-    async_client: AsyncClient, relay: Relay, monkeypatch: pytest.MonkeyPatch
+    async_client: AsyncClient, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("echo.feed.census.AT_ONCE", 10)
+    monkeypatch.setattr("echo.feed.hub.BATCH_CONNECTIONS", 10)
     await sign_in(async_client, VIEW, END)
-    readers = [await connect(relay) for _ in range(35)]
+    readers = [await connect(node) for _ in range(35)]
     page = await act(
         async_client, "ask_to_reconnect", select_across="1", confirmed="yes"
     )
@@ -560,11 +562,11 @@ async def test_ending_thousands_is_answered_before_it_is_done(
 
 @pytest.mark.parametrize("action", ["disconnect", "ask_to_reconnect"])
 async def test_all_that_match_are_ended_after_a_question_and_logged_once(
-    async_client: AsyncClient, relay: Relay, action: str
+    async_client: AsyncClient, node: Node, action: str
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    wanted = [await connect(relay, "sse") for _ in range(120)]
-    bystander = await connect(relay)
+    wanted = [await connect(node, "sse") for _ in range(120)]
+    bystander = await connect(node)
     across = {"select_across": "1", "query": "?transport=sse&q=news"}
     page = await act(async_client, action, wanted[0], **across)
     assert "now 120 connections" in page
@@ -580,10 +582,10 @@ async def test_all_that_match_are_ended_after_a_question_and_logged_once(
 
 
 async def test_nobody_is_ended_when_nobody_is_selected(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    reader = await connect(relay)
+    reader = await connect(node)
     page = await act(async_client, "disconnect", confirmed="yes")
     assert "Select connections first: nothing has been done." in page
     assert "No action selected." in await act(async_client, "", reader)
@@ -591,10 +593,10 @@ async def test_nobody_is_ended_when_nobody_is_selected(
 
 
 async def test_a_selection_of_those_who_have_gone_says_so(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, END)
-    bystander, gone = await connect(relay), await connect(relay)
+    bystander, gone = await connect(node), await connect(node)
     gone.close()
     page = await act(async_client, "ask_to_reconnect", gone)
     assert "1 had gone already or is going." in page
@@ -612,10 +614,10 @@ async def test_a_selection_of_those_who_have_gone_says_so(
     ],
 )
 async def test_an_action_is_refused_to_who_may_not_take_it(
-    async_client: AsyncClient, relay: Relay, permission: str, action: str
+    async_client: AsyncClient, node: Node, permission: str, action: str
 ) -> None:
     await sign_in(async_client, VIEW, permission)
-    reader = await connect(relay)
+    reader = await connect(node)
     form = {"action": action, "_selected_action": ids(reader), "confirmed": "yes"}
     assert (await async_client.post(URL, form)).status_code == 403
     assert farewell(reader) is None

@@ -16,8 +16,9 @@ from django.test.utils import CaptureQueriesContext
 
 from echo.admin.events import receipt as receipts
 from echo.admin.events.form import PublishForm
-from echo.feed import STATS_TOPIC, Relay, Subscription, apublish
+from echo.feed import STATS_TOPIC, Receipt, Subscription, Survey, apublish
 from echo.feed import publish as feed_publish
+from echo.feed.node import Node
 from echo.models import Event
 from echo.protocol import MAX_DATA_BYTES
 from echo.tests.admin.operators import sign_in
@@ -34,12 +35,12 @@ Mishear = Callable[..., None]
 # What may be missing in an answer, where it holds nevertheless, and the words for it.
 GAPS: list[tuple[Fields, str, str]] = [
     (
-        {"silent": ["b", "c"]},
+        {"unresponsive": ["b", "c"]},
         "on the nodes that answered",
         "Did not answer in time, so not counted: b, c",
     ),
     (
-        {"alone": True},
+        {"is_degraded": True},
         "on this node",
         "The channel layer is down: only this node's connections are known.",
     ),
@@ -99,18 +100,17 @@ async def receipt(client: AsyncClient, event: Event) -> dict[str, Any]:
 async def hand_over(*readers: Subscription) -> None:
     """Takes what is due to these readers, as their transports would to send it."""
     for reader in readers:
-        for frame in await read(reader):
-            assert frame.message
+        reader.sending(*await read(reader))
 
 
 # --- publishing ------------------------------------------------------------------------
 
 
 async def test_adding_an_event_publishes_it_in_the_operators_name(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
-    reader = await subscribe(relay, "news")
+    reader = await subscribe(node, "news")
     event = await publish(async_client, data="Grüße")
     assert (event.topic, event.data) == ("news", '"Grüße"')
     assert (event.source, event.author) == ("admin", "ann")
@@ -120,7 +120,7 @@ async def test_adding_an_event_publishes_it_in_the_operators_name(
 
 
 async def test_a_published_event_is_in_djangos_log_of_actions(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
     event = await publish(async_client)
@@ -130,7 +130,7 @@ async def test_a_published_event_is_in_djangos_log_of_actions(
 
 
 async def test_an_event_whose_action_cannot_be_logged_is_not_published(
-    async_client: AsyncClient, relay: Relay, monkeypatch: pytest.MonkeyPatch
+    async_client: AsyncClient, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
 
@@ -153,7 +153,7 @@ async def test_an_event_whose_action_cannot_be_logged_is_not_published(
     ],
 )
 async def test_json_is_published_as_the_value_it_is(
-    async_client: AsyncClient, relay: Relay, typed: str, data: str
+    async_client: AsyncClient, node: Node, typed: str, data: str
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
     event = await publish(async_client, format="json", data=typed)
@@ -165,7 +165,7 @@ async def test_json_is_published_as_the_value_it_is(
     [("", '""'), (" two\r\nlines ", '" two\\nlines "'), ("{}", '"{}"')],
 )
 async def test_text_is_published_as_it_was_typed(
-    async_client: AsyncClient, relay: Relay, typed: str, data: str
+    async_client: AsyncClient, node: Node, typed: str, data: str
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
     assert (await publish(async_client, data=typed)).data == data
@@ -184,7 +184,7 @@ async def test_text_is_published_as_it_was_typed(
     ],
 )
 async def test_what_is_no_json_is_refused_with_the_place_of_the_mistake(
-    async_client: AsyncClient, relay: Relay, typed: str, problem: str
+    async_client: AsyncClient, node: Node, typed: str, problem: str
 ) -> None:
     await sign_in(async_client, PUBLISH)
     page = text_of(await async_client.post(ADD, form(format="json", data=typed)))
@@ -194,7 +194,7 @@ async def test_what_is_no_json_is_refused_with_the_place_of_the_mistake(
 
 
 async def test_a_topic_is_judged_in_the_feeds_own_words(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, PUBLISH)
     page = text_of(await async_client.post(ADD, form(topic=SCRIPT)))
@@ -205,7 +205,7 @@ async def test_a_topic_is_judged_in_the_feeds_own_words(
 
 @pytest.mark.parametrize("character", ["x", "é", "世"])
 async def test_data_may_fill_the_limit_in_bytes_and_no_more(
-    async_client: AsyncClient, relay: Relay, character: str
+    async_client: AsyncClient, node: Node, character: str
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
     count, rest = divmod(MAX_DATA_BYTES - len('""'), len(character.encode()))
@@ -219,18 +219,18 @@ async def test_data_may_fill_the_limit_in_bytes_and_no_more(
 
 
 async def test_a_form_that_is_sent_twice_publishes_once(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
     first = await publish(async_client)
     again = text_of(await async_client.post(ADD, form(), follow=True))
-    assert f"It has published {relay.head.epoch}-{first.number}, once." in again
+    assert f"It has published {node.history.head.epoch}-{first.number}, once." in again
     assert await Event.objects.acount() == await LogEntry.objects.acount() == 1
 
 
 @pytest.mark.parametrize("change", [{"data": "ho"}, {"topic": "other"}])
 async def test_a_form_that_was_changed_since_publishes_again(
-    async_client: AsyncClient, relay: Relay, change: dict[str, str]
+    async_client: AsyncClient, node: Node, change: dict[str, str]
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
     await publish(async_client)
@@ -239,7 +239,7 @@ async def test_a_form_that_was_changed_since_publishes_again(
 
 
 async def test_each_rendered_form_has_a_key_of_its_own(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
     for _ in range(2):
@@ -251,13 +251,13 @@ async def test_each_rendered_form_has_a_key_of_its_own(
 
 
 async def test_topics_of_late_are_suggested_with_their_readers(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, PUBLISH)
     await apublish("quiet", 1)
     await apublish("news.eu", 1)
     for pattern in ("news.*", "*"):
-        await subscribe(relay, pattern)
+        await subscribe(node, pattern)
     page = await get(async_client, ADD)
     assert re.findall(r'<option value="([^"]+)">(\d+) connection', page) == [
         ("news.eu", "2"),
@@ -266,10 +266,10 @@ async def test_topics_of_late_are_suggested_with_their_readers(
 
 
 async def test_the_readers_of_what_is_typed_are_counted(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, PUBLISH)
-    await subscribe(relay, "news")
+    await subscribe(node, "news")
     for topic, count in {"news": 1, "new": 0}.items():
         answer = json.loads(await get(async_client, f"{URL}readers/?topic={topic}"))
         assert answer["readers"] == count
@@ -279,7 +279,7 @@ async def test_the_readers_of_what_is_typed_are_counted(
 @pytest.mark.parametrize(("gap", "where", "why"), GAPS)
 async def test_readers_are_at_least_those_of_the_nodes_that_were_heard(
     async_client: AsyncClient,
-    relay: Relay,
+    node: Node,
     mishear: Mishear,
     gap: Fields,
     where: str,
@@ -287,7 +287,7 @@ async def test_readers_are_at_least_those_of_the_nodes_that_were_heard(
 ) -> None:
     await sign_in(async_client, PUBLISH)
     await apublish("news", 1)
-    await subscribe(relay, "news")
+    await subscribe(node, "news")
     mishear(**gap)
     answer = json.loads(await get(async_client, f"{URL}readers/?topic=news"))
     assert answer["text"] == f"At least 1 connection reads this now · {why}"
@@ -299,7 +299,7 @@ async def test_readers_are_at_least_those_of_the_nodes_that_were_heard(
     "query", ["", "?topic=", "?topic=a..b", "?topic=*", "?topic=%00"]
 )
 async def test_what_is_no_topic_is_told_what_one_is(
-    async_client: AsyncClient, relay: Relay, query: str
+    async_client: AsyncClient, node: Node, query: str
 ) -> None:
     await sign_in(async_client, PUBLISH)
     answer = json.loads(await get(async_client, f"{URL}readers/{query}"))
@@ -312,10 +312,10 @@ async def test_what_is_no_topic_is_told_what_one_is(
     [("text", 'say "…"\n\u2028'), ("json", ' {"id": "-0", "n":1}')],
 )
 async def test_the_preview_is_the_frame_that_readers_get(
-    async_client: AsyncClient, relay: Relay, format_: str, typed: str
+    async_client: AsyncClient, node: Node, format_: str, typed: str
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
-    reader = await subscribe(relay, "news")
+    reader = await subscribe(node, "news")
     filled = form(format=format_, data=typed)
     preview = text_of(await async_client.post(f"{URL}preview/", filled))
     event = await publish(async_client, **filled)
@@ -329,7 +329,7 @@ async def test_the_preview_is_the_frame_that_readers_get(
 
 
 async def test_the_preview_tells_what_is_wrong_and_publishes_nothing(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, PUBLISH)
     filled = form(topic="a..b", format="json", data="{")
@@ -357,7 +357,7 @@ async def test_the_preview_tells_what_is_wrong_and_publishes_nothing(
     ],
 )
 async def test_an_event_is_published_again_as_it_was(
-    async_client: AsyncClient, relay: Relay, data: Any
+    async_client: AsyncClient, node: Node, data: Any
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
     await apublish("news.eu", data)
@@ -370,7 +370,7 @@ async def test_an_event_is_published_again_as_it_was(
 
 
 async def test_what_is_nested_too_deep_for_python_is_shown_as_it_is(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
     await apublish("news", 1)
@@ -385,7 +385,7 @@ async def test_what_is_nested_too_deep_for_python_is_shown_as_it_is(
 
 @pytest.mark.parametrize("again", ["7", "x", "9" * 40, SCRIPT, "%00"])
 async def test_an_event_that_is_gone_cannot_be_published_again(
-    async_client: AsyncClient, relay: Relay, again: str
+    async_client: AsyncClient, node: Node, again: str
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
     page = await get(async_client, f"{ADD}?again={again}")
@@ -395,7 +395,7 @@ async def test_an_event_that_is_gone_cannot_be_published_again(
 
 
 async def test_a_topic_to_publish_to_may_be_given(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, PUBLISH)
     page = await get(async_client, f'{ADD}?topic="><b>')
@@ -407,11 +407,11 @@ async def test_a_topic_to_publish_to_may_be_given(
 
 
 async def test_a_receipt_counts_who_has_been_handed_the_event(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
-    quick, slow = [await subscribe(relay, "news") for _ in range(2)]
-    await subscribe(relay, "other")
+    quick, slow = [await subscribe(node, "news") for _ in range(2)]
+    await subscribe(node, "other")
     event = await publish(async_client)
     await until(lambda: not slow.is_idle)
     await hand_over(quick)
@@ -427,10 +427,10 @@ async def test_a_receipt_counts_who_has_been_handed_the_event(
 
 
 async def test_a_receipt_is_complete_once_every_node_must_have_heard(
-    async_client: AsyncClient, relay: Relay, monkeypatch: pytest.MonkeyPatch
+    async_client: AsyncClient, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
-    reader = await subscribe(relay, "news")
+    reader = await subscribe(node, "news")
     event = await publish(async_client)
     await until(lambda: not reader.is_idle)
     await hand_over(reader)
@@ -441,11 +441,11 @@ async def test_a_receipt_is_complete_once_every_node_must_have_heard(
 
 
 async def test_a_receipt_waits_for_the_last_reader(
-    async_client: AsyncClient, relay: Relay, monkeypatch: pytest.MonkeyPatch
+    async_client: AsyncClient, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receipts, "HEARD_BY_ALL", timedelta(0))
     await sign_in(async_client, VIEW, PUBLISH)
-    reader = await subscribe(relay, "news")
+    reader = await subscribe(node, "news")
     event = await publish(async_client)
     await until(lambda: not reader.is_idle)
     assert (await receipt(async_client, event))["state"] == "under-way"
@@ -456,12 +456,12 @@ async def test_a_receipt_waits_for_the_last_reader(
 
 
 async def test_a_receipt_says_what_it_means_that_nobody_reads(
-    async_client: AsyncClient, relay: Relay, monkeypatch: pytest.MonkeyPatch
+    async_client: AsyncClient, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receipts, "HEARD_BY_ALL", timedelta(0))
     await sign_in(async_client, VIEW, PUBLISH)
     event = await publish(async_client)
-    await until(lambda: relay.head.number == event.number)
+    await until(lambda: node.history.head.number == event.number)
     told = await receipt(async_client, event)
     assert (told["label"], told["delivered"]) == (
         "published, no reader",
@@ -471,25 +471,24 @@ async def test_a_receipt_says_what_it_means_that_nobody_reads(
 
 
 async def test_a_receipt_says_when_nobody_counts_any_more(
-    async_client: AsyncClient, relay: Relay, monkeypatch: pytest.MonkeyPatch
+    async_client: AsyncClient, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receipts, "HEARD_BY_ALL", timedelta(0))
     await sign_in(async_client, VIEW, PUBLISH)
     event = await publish(async_client)
-    relay.tallies.clear()
+    node.hub.tallies.clear()
     told = await receipt(async_client, event)
     assert (told["state"], told["delivered"], told["took"]) == ("unknown", "–", "–")
     assert told["notes"][0].startswith("No node counts this event's deliveries")
 
 
 async def test_a_receipt_tells_who_catches_up_from_the_log_from_who_is_due(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
     event = await publish(async_client)
-    counts = {"offered": 9, "delivered": 3, "waiting": 5, "catching_up": 2}
-    rest = {"is_known": True, "seconds": 1.25, "nodes": ["a", "b"]}
-    told = receipts.words(event, counts | rest | {"silent": [], "alone": False})
+    found = Receipt(9, 3, 5, 2, seconds=1.25, is_known=True)
+    told = receipts.words(event, Survey(found, nodes=["a", "b"], unresponsive=[]))
     assert (told["delivered"], told["took"]) == (
         "3 of 9 connections on 2 nodes",
         "1.25 s",
@@ -505,7 +504,7 @@ async def test_a_receipt_tells_who_catches_up_from_the_log_from_who_is_due(
 @pytest.mark.parametrize(("gap", "where", "why"), GAPS)
 async def test_a_receipt_claims_nothing_of_nodes_that_were_not_heard(
     async_client: AsyncClient,
-    relay: Relay,
+    node: Node,
     monkeypatch: pytest.MonkeyPatch,
     mishear: Mishear,
     gap: Fields,
@@ -514,9 +513,9 @@ async def test_a_receipt_claims_nothing_of_nodes_that_were_not_heard(
     count: int,
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
-    readers = [await subscribe(relay, "news") for _ in range(count)]
+    readers = [await subscribe(node, "news") for _ in range(count)]
     event = await publish(async_client)
-    await until(lambda: relay.head.number == event.number)
+    await until(lambda: node.history.head.number == event.number)
     await hand_over(*readers)
     monkeypatch.setattr(receipts, "HEARD_BY_ALL", timedelta(0))
     mishear(**gap)
@@ -530,15 +529,15 @@ async def test_a_receipt_claims_nothing_of_nodes_that_were_not_heard(
 
 async def test_a_receipt_that_no_node_has_is_not_given_up_while_one_is_silent(
     async_client: AsyncClient,
-    relay: Relay,
+    node: Node,
     monkeypatch: pytest.MonkeyPatch,
     mishear: Mishear,
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
     event = await publish(async_client)
-    relay.tallies.clear()
+    node.hub.tallies.clear()
     monkeypatch.setattr(receipts, "HEARD_BY_ALL", timedelta(0))
-    mishear(silent=["b"])
+    mishear(unresponsive=["b"])
     told = await receipt(async_client, event)
     assert told["state"] == "partial"
     assert told["label"] == "not counted on the nodes that answered"
@@ -546,12 +545,12 @@ async def test_a_receipt_that_no_node_has_is_not_given_up_while_one_is_silent(
 
 
 async def test_the_receipts_page_tells_the_event_and_leads_on(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH, "view_connection")
     event = await publish(async_client, topic="news.eu")
     page = await get(async_client, f"{URL}{event.number}/receipt/")
-    assert f"{relay.head.epoch}-{event.number}" in page
+    assert f"{node.history.head.epoch}-{event.number}" in page
     for link in (
         f"{ADD}?again={event.number}",
         f"{ADD}?topic=news.eu",
@@ -562,7 +561,7 @@ async def test_the_receipts_page_tells_the_event_and_leads_on(
 
 
 async def test_an_event_that_is_gone_has_no_receipt(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
     for path in ("7/receipt/", "7/receipt/now/"):
@@ -573,14 +572,14 @@ async def test_an_event_that_is_gone_has_no_receipt(
 
 
 async def test_the_list_tells_deliveries_while_they_are_remembered(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
-    readers = [await subscribe(relay, "news") for _ in range(3)]
+    readers = [await subscribe(node, "news") for _ in range(3)]
     for number in range(2):
         await apublish("news", number)
     await until(lambda: len(readers[0].queue) == 2)
-    relay.tallies.offered.popitem(last=False)
+    node.hub.tallies.offered.popitem(last=False)
     page = await get(async_client, URL)
     assert re.findall(r'class="field-deliveries">([^<]*)<', page) == ["3", "–"]
 
@@ -589,7 +588,7 @@ async def test_the_list_tells_deliveries_while_they_are_remembered(
 @pytest.mark.parametrize("path", ["", "1/change/"])
 async def test_deliveries_are_at_least_those_of_the_nodes_that_were_heard(
     async_client: AsyncClient,
-    relay: Relay,
+    node: Node,
     mishear: Mishear,
     path: str,
     gap: Fields,
@@ -597,7 +596,7 @@ async def test_deliveries_are_at_least_those_of_the_nodes_that_were_heard(
     why: str,
 ) -> None:
     await sign_in(async_client, VIEW)
-    reader = await subscribe(relay, "news")
+    reader = await subscribe(node, "news")
     await apublish("news", 1)
     await until(lambda: not reader.is_idle)
     assert "≥" not in await get(async_client, URL + path)
@@ -611,7 +610,7 @@ async def test_deliveries_are_at_least_those_of_the_nodes_that_were_heard(
     "query", ["topic", "source__exact", "author", "topic__exact", "data__contains"]
 )
 async def test_a_nul_is_never_looked_for(
-    async_client: AsyncClient, relay: Relay, query: str
+    async_client: AsyncClient, node: Node, query: str
 ) -> None:
     await sign_in(async_client, VIEW)
     await apublish("news", 1)
@@ -622,12 +621,12 @@ async def test_a_nul_is_never_looked_for(
 
 
 async def test_an_event_is_found_by_its_id(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
     for number in range(12):
         await apublish("news", number)
-    page = await get(async_client, f"{URL}?q={relay.head.epoch}-1")
+    page = await get(async_client, f"{URL}?q={node.history.head.epoch}-1")
     assert re.findall(rf'href="{URL}(\d+)/change/', page) == ["1"]
 
 
@@ -642,7 +641,7 @@ async def test_an_event_is_found_by_its_id(
     ],
 )
 async def test_events_are_searched_and_filtered(
-    async_client: AsyncClient, relay: Relay, query: str, found: list[str]
+    async_client: AsyncClient, node: Node, query: str, found: list[str]
 ) -> None:
     await sign_in(async_client, VIEW)
     await apublish("news.eu", 1)
@@ -665,7 +664,7 @@ def test_the_whole_log_is_not_counted_to_show_a_page_of_it(
 
 
 async def test_the_figures_of_the_graph_are_listed_only_when_asked_for(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
     await apublish("news", "seen")
@@ -679,7 +678,7 @@ async def test_the_figures_of_the_graph_are_listed_only_when_asked_for(
 
 
 async def test_pages_of_the_list_are_as_many_as_the_topics_keep(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
     for number in range(101):
@@ -690,13 +689,13 @@ async def test_pages_of_the_list_are_as_many_as_the_topics_keep(
 
 
 async def test_an_events_page_tells_all_of_it(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
     await apublish("news", 1)
     await apublish("news", {"a": [SCRIPT]}, key="k", author="<b>eve")
     page = await get(async_client, f"{URL}2/change/")
-    assert f">{relay.head.epoch}-2<" in page
+    assert f">{node.history.head.epoch}-2<" in page
     assert f'href="{URL}1/change/"' in page
     pretty = '{\n  "a": [\n    "&lt;script&gt;alert(1)&lt;/script&gt;"\n  ]\n}'
     assert pretty.replace('"', "&quot;") in page
@@ -705,12 +704,12 @@ async def test_an_events_page_tells_all_of_it(
 
 
 async def test_an_events_page_has_a_dash_for_what_there_is_not(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
     await apublish("news", 1)
-    await until(lambda: relay.head.number == 1)
-    relay.tallies.offered.clear()
+    await until(lambda: node.history.head.number == 1)
+    node.hub.tallies.offered.clear()
     page = await get(async_client, f"{URL}1/change/")
     assert page.count('<div class="readonly">–</div>') == 2
     assert "None" not in page
@@ -718,7 +717,7 @@ async def test_an_events_page_has_a_dash_for_what_there_is_not(
 
 @pytest.mark.parametrize("path", ["", "1/change/", "1/receipt/", "1/history/"])
 async def test_what_publishers_wrote_is_never_html(
-    async_client: AsyncClient, relay: Relay, path: str
+    async_client: AsyncClient, node: Node, path: str
 ) -> None:
     await sign_in(async_client, VIEW, PUBLISH)
     await apublish("news", SCRIPT, author=SCRIPT, key=SCRIPT)
@@ -726,7 +725,7 @@ async def test_what_publishers_wrote_is_never_html(
 
 
 async def test_events_are_never_changed_or_deleted(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     user = await User.objects.acreate_superuser("root")
     await async_client.aforce_login(user)
@@ -754,7 +753,7 @@ NEEDED = {
     "permissions", [(), (VIEW,), (PUBLISH,), (VIEW, PUBLISH)], ids="+".join
 )
 async def test_pages_are_for_those_who_have_the_permission(
-    async_client: AsyncClient, relay: Relay, path: str, permissions: tuple[str, ...]
+    async_client: AsyncClient, node: Node, path: str, permissions: tuple[str, ...]
 ) -> None:
     await sign_in(async_client, "view_node", *permissions)
     await apublish("news", 1)
@@ -765,7 +764,7 @@ async def test_pages_are_for_those_who_have_the_permission(
 
 @pytest.mark.parametrize("path", ["add/", "preview/"])
 async def test_who_may_only_view_publishes_nothing(
-    async_client: AsyncClient, relay: Relay, path: str
+    async_client: AsyncClient, node: Node, path: str
 ) -> None:
     await sign_in(async_client, VIEW)
     assert (await async_client.post(URL + path, form())).status_code == 403
@@ -774,7 +773,7 @@ async def test_who_may_only_view_publishes_nothing(
 
 @pytest.mark.parametrize("path", [*NEEDED, "preview/"])
 async def test_a_visitor_is_sent_to_sign_in(
-    async_client: AsyncClient, relay: Relay, path: str
+    async_client: AsyncClient, node: Node, path: str
 ) -> None:
     response = await async_client.get(URL + path)
     assert response.status_code == 302
@@ -782,17 +781,17 @@ async def test_a_visitor_is_sent_to_sign_in(
 
 
 async def test_who_may_only_publish_is_told_the_id(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, PUBLISH)
     page = text_of(await async_client.post(ADD, form(), follow=True))
-    assert f"Published as {relay.head.epoch}-1." in page
+    assert f"Published as {node.history.head.epoch}-1." in page
     assert '<form id="publish"' in page
 
 
 @pytest.mark.parametrize("permissions", [(VIEW,), (VIEW, PUBLISH)], ids="+".join)
 async def test_ways_to_publish_are_shown_to_those_who_may(
-    async_client: AsyncClient, relay: Relay, permissions: tuple[str, ...]
+    async_client: AsyncClient, node: Node, permissions: tuple[str, ...]
 ) -> None:
     await sign_in(async_client, *permissions)
     await apublish("news", 1)
@@ -805,7 +804,7 @@ async def test_ways_to_publish_are_shown_to_those_who_may(
 
 
 async def test_a_form_without_its_csrf_token_is_refused(
-    async_client: AsyncClient, relay: Relay
+    async_client: AsyncClient, node: Node
 ) -> None:
     client = AsyncClient(enforce_csrf_checks=True)
     await sign_in(client, VIEW, PUBLISH)

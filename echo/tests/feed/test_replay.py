@@ -8,11 +8,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from echo.feed import history, log, retention
+from echo.feed import log, replay, retention
 from echo.feed.access import Interest, Reader
 from echo.feed.event import Event
-from echo.feed.history import Expired
 from echo.feed.log import Entry
+from echo.feed.replay import Expired
 from echo.models import Log, Topic
 from echo.protocol import EventId
 
@@ -61,7 +61,7 @@ def numbers(interest: Interest, after: int = 0) -> list[int]:
     last = log.head().number
     found: list[int] = []
     while after < last:
-        page = history.page(interest, after, last)
+        page = replay.page(interest, after, last)
         assert page.reached > after
         found += [event.number for event in page.events]
         after = page.reached
@@ -75,8 +75,8 @@ def numbers(interest: Interest, after: int = 0) -> list[int]:
 def test_the_database_finds_the_topics_that_the_interest_matches(
     monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(history, "MAX_TOPICS_ASKED", most)
-    monkeypatch.setattr(history, "SCANNED_EVENTS", 4)
+    monkeypatch.setattr(replay, "MAX_TOPICS_ASKED", most)
+    monkeypatch.setattr(replay, "SCANNED_EVENTS", 4)
     events = append(*NAMES, *NAMES)
     for interest in interests():
         wanted = [event.number for event in events if interest.matches(event.topic)]
@@ -90,16 +90,16 @@ def test_what_has_been_pruned_counts_for_those_who_could_have_read_it() -> None:
         Topic.objects.filter(name=name).update(pruned_number=5)
         for interest in interests():
             expected = 5 if interest.matches(name) else 0
-            assert history.pruned(interest) == expected, (name, interest)
+            assert replay.pruned(interest) == expected, (name, interest)
 
 
 def test_many_topics_of_a_pattern_are_read_a_part_of_the_log_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(history, "MAX_TOPICS_ASKED", 3)
-    monkeypatch.setattr(history, "SCANNED_EVENTS", 10)
+    monkeypatch.setattr(replay, "MAX_TOPICS_ASKED", 3)
+    monkeypatch.setattr(replay, "SCANNED_EVENTS", 10)
     append(*["busy"] * 25, *[f"wide.{number}" for number in range(5)], "busy")
-    page = history.page(Interest(("wide.*",)), 0, 31)
+    page = replay.page(Interest(("wide.*",)), 0, 31)
     assert (page.events, page.reached) == ([], 10)
     assert numbers(Interest(("wide.*",))) == [26, 27, 28, 29, 30]
 
@@ -107,10 +107,10 @@ def test_many_topics_of_a_pattern_are_read_a_part_of_the_log_at_a_time(
 def test_a_pattern_of_many_quiet_topics_asks_only_those_with_news(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(history, "MAX_TOPICS_ASKED", 3)
+    monkeypatch.setattr(replay, "MAX_TOPICS_ASKED", 3)
     append(*[f"wide.{number}" for number in range(50)])
     append("wide.7", "wide.9")
-    assert history.names_with_news(Interest(("wide.*",)), 50) == ["wide.7", "wide.9"]
+    assert replay.names_with_news(Interest(("wide.*",)), 50) == ["wide.7", "wide.9"]
     assert numbers(Interest(("wide.*",)), 50) == [51, 52]
 
 
@@ -132,7 +132,7 @@ def forgetful(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def is_reset(interest: Interest, since: int) -> bool:
-    notice = history.start(interest, str(EventId(log.head().epoch, since)))[1]
+    notice = replay.start(interest, str(EventId(log.head().epoch, since)))[1]
     if notice is not None:
         assert notice.fields["reason"] == "expired"
     return notice is not None
@@ -147,7 +147,7 @@ def test_a_topic_that_is_empty_is_deleted_and_its_readers_are_reset() -> None:
         assert is_reset(interest, 1)
         assert not is_reset(interest, 2)
         with pytest.raises(Expired):
-            history.page(interest, 1, 2)
+            replay.page(interest, 1, 2)
 
 
 @pytest.mark.usefixtures("forgetful")
@@ -232,7 +232,7 @@ def test_whoever_is_not_reset_has_missed_nothing(
     monkeypatch.setattr(retention, "KEPT_EMPTY_TOPICS", chance.choice([0, 1, 3]))
     monkeypatch.setattr(retention, "PRUNE_EVENTS", chance.choice([3, 500]))
     monkeypatch.setattr(log, "PAGE_EVENTS", chance.choice([2, 500]))
-    monkeypatch.setattr(history, "MAX_TOPICS_ASKED", chance.choice([1, 100]))
+    monkeypatch.setattr(replay, "MAX_TOPICS_ASKED", chance.choice([1, 100]))
     published: list[Event] = []
     for _ in range(25):
         settings.FEED_RETENTION_EVENTS = chance.choice([0, 1, 2, 5])

@@ -1,0 +1,40 @@
+"""The other nodes of the site: who they are, what they answer, and what all of them do.
+
+Stands above the hub and the relay, which know nothing of it. This is its only door.
+"""
+
+from echo.feed.cluster.cluster import Cluster
+from echo.feed.cluster.connections import (
+    MAX_PAGE,
+    ConnectionList,
+    ConnectionRow,
+    EndConnections,
+    EndedConnections,
+    ListConnections,
+)
+from echo.feed.cluster.deliveries import (
+    CountDeliveries,
+    CountReaders,
+    GetReceipt,
+    Receipt,
+)
+from echo.feed.cluster.presence import NodeList, NodeState
+from echo.feed.cluster.survey import Question, Survey
+
+__all__ = [
+    "MAX_PAGE",
+    "Cluster",
+    "ConnectionList",
+    "ConnectionRow",
+    "CountDeliveries",
+    "CountReaders",
+    "EndConnections",
+    "EndedConnections",
+    "GetReceipt",
+    "ListConnections",
+    "NodeList",
+    "NodeState",
+    "Question",
+    "Receipt",
+    "Survey",
+]

@@ -1,0 +1,137 @@
+"""This node in the cluster: sends its pulse, and hands each message to its receiver."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from echo.feed import metrics
+from echo.feed.cluster.channel import Channel
+from echo.feed.cluster.presence import NodeList, Presence
+from echo.feed.cluster.stats import Stats
+from echo.feed.cluster.survey import Surveys
+from echo.feed.doorbell import Message, unpack_events
+from echo.feed.relay import Relay
+from echo.feed.rights import Rights
+from echo.protocol import EventId
+
+logger = logging.getLogger("echo.feed")
+
+PULSE_SECONDS = 1.0
+
+
+class Cluster:
+    """One process's channel, and what it knows of the other nodes."""
+
+    def __init__(
+        self, relay: Relay, rights: Rights, clock: Callable[[], float]
+    ) -> None:
+        # Takes the events of other nodes' doorbells.
+        self.relay = relay
+        # Takes the accounts that changed on other nodes.
+        self.rights = rights
+        self.channel = Channel(relay.history, clock)
+        self.presence = Presence(relay.hub.node, clock)
+        self.surveys = Surveys(relay.hub, self.channel, self.presence, clock)
+        self.stats = Stats(relay, self.channel, self.presence)
+        # Replies and the like, kept until they are done.
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def jobs(self) -> list[Callable[[], Awaitable[None]]]:
+        """Return what is to run as long as the process serves."""
+        if not self.channel.reaches_others:
+            return [self.stats.keep_counting]
+        self.presence.settle()
+        return [self.stats.keep_counting, self.keep_receiving, self.keep_pulsing]
+
+    def follow_log(self) -> None:
+        """Move to the group of the log's present life, soon."""
+        self.background(self.channel.follow_log())
+
+    def list_nodes(self, log: EventId | None) -> NodeList:
+        """Return all nodes: this one as it is, the others as of their last pulse."""
+        nodes = [self.stats.state(), *self.presence.others()]
+        return NodeList(log, nodes, self.surveys.is_isolated())
+
+    # --- jobs --------------------------------------------------------------------------
+
+    async def keep_receiving(self) -> None:
+        """Receive from the group until the layer fails."""
+        await self.wait_for_layer()  # a channel made while it is down would be lost
+        try:
+            await self.channel.open()
+            await (
+                self.send_pulse()
+            )  # nodes that do not know this one answer with theirs
+            self.presence.settle()
+            while True:
+                self.receive(await self.channel.receive())
+        finally:
+            await self.channel.close()
+
+    async def wait_for_layer(self) -> None:
+        """Return when the layer takes a message; `keep_pulsing` warns while it does not."""
+        while True:
+            with contextlib.suppress(Exception):
+                return await self.send_pulse()
+            await asyncio.sleep(PULSE_SECONDS)
+
+    async def keep_pulsing(self) -> None:
+        """Send a pulse each second; it comes back while the layer delivers messages."""
+        self.channel.received_at = self.channel.clock()
+        while True:
+            with contextlib.suppress(Exception):
+                await self.channel.follow_log()
+                await self.send_pulse()
+            self.channel.check()
+            self.presence.remove_gone()
+            metrics.layer_up.set(self.channel.is_up)
+            await asyncio.sleep(PULSE_SECONDS)
+
+    async def send_pulse(self) -> None:
+        """Send this node's state to all nodes."""
+        await self.channel.send(self.stats.state().pulse())
+
+    # --- messages ----------------------------------------------------------------------
+
+    def receive(self, message: Message) -> None:
+        """Hand a message of the group to what it is for."""
+        if self.channel.note_received():
+            self.relay.look.set()  # messages may have been lost
+        match message["type"]:
+            case "feed.events":
+                self.relay.take(unpack_events(message), message.get("committed_at"))
+            case "feed.look":
+                self.relay.look.set()
+            case "feed.pulse":
+                self.take_pulse(message)
+            case "feed.judge":
+                self.rights.take(message["changed"], message["over"])
+            case "feed.ask":
+                self.background(self.surveys.reply(message))
+            case "feed.answer":
+                self.surveys.take_answer(message)
+            case unknown:  # of a newer version, while nodes are exchanged one by one
+                logger.debug("the channel layer brought an unknown %r", unknown)
+
+    def take_pulse(self, message: Message) -> None:
+        """Note a node's pulse; look at the log if it has seen more, or less."""
+        if message["head"] != str(self.relay.history.head):
+            self.relay.look.set()
+        if self.presence.take(message):
+            self.background(self.send_pulse())
+
+    def background(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in a task that is kept until it is done."""
+        task = asyncio.create_task(log_failure(coroutine), name="feed cluster")
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+
+async def log_failure(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Log failed replies; the asker times out."""
+    try:
+        await coroutine
+    except Exception as error:  # noqa: BLE001 -- the layer's client's, or a newer version's
+        logger.debug("a message was not sent: %r", error)

@@ -1,0 +1,203 @@
+"""The hub: this process's live subscriptions, and the fan-out of each event to its readers.
+
+Does no I/O: an event is queued for its readers, and each transport writes at its client's
+pace. An event finds its readers by the patterns that match its topic, so its cost depends
+on who reads it and not on who is connected.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from echo.feed import metrics
+from echo.feed.access import Interest, is_public, patterns_of
+from echo.feed.event import Event
+from echo.feed.history import History
+from echo.feed.subscription import Subscription, return_seconds
+from echo.feed.tallies import Tallies
+from echo.limits import ConnectionLimits
+from echo.protocol import CloseCode, EventId
+
+# How long `drain` waits for the readers to be gone.
+DRAIN_SECONDS = 2.0
+# Connections that are gone through before the event loop has its turn.
+BATCH_CONNECTIONS = 250
+
+
+class Hub:
+    """The subscriptions of one process, by their connection and by what they read."""
+
+    def __init__(self, node: str, history: History) -> None:
+        # The name of this node.
+        self.node = node
+        self.history = history
+        # The open subscriptions, by their connection's id.
+        self.subscriptions: dict[str, Subscription] = {}
+        # The same by each of their patterns; a pattern that nobody reads is not there.
+        self.by_pattern: dict[str, dict[str, Subscription]] = {}
+        # How many there are of each transport.
+        self.transports: Counter[str] = Counter()
+        # Counts the subscriptions, and those that are about to be added.
+        self.limits = ConnectionLimits("FEED")
+        # What has been handed out to them.
+        self.tallies = Tallies()
+        # True once the process is to stop.
+        self.is_draining = False
+        # Set when the last reader has gone while draining.
+        self.drained = asyncio.Event()
+        # Those that end many connections, kept until they are done.
+        self.endings: set[asyncio.Task[None]] = set()
+
+    # --- who reads ---------------------------------------------------------------------
+
+    def add(self, subscription: Subscription) -> None:
+        """Add a subscription; end it at once while the process is stopping.
+
+        Its place has been taken from ``limits`` before, and is given back by ``remove``.
+        """
+        self.subscriptions[subscription.connection.id] = subscription
+        self.index(subscription)
+        self.transports[subscription.connection.transport] += 1
+        metrics.connections.labels(subscription.connection.transport).inc()
+        if self.is_draining:
+            self.dismiss(subscription)
+
+    def remove(self, subscription: Subscription) -> None:
+        """Remove a subscription; no-op if unknown."""
+        connection = subscription.connection
+        if self.subscriptions.pop(connection.id, None) is None:
+            return
+        self.unindex(subscription)
+        self.transports[connection.transport] -= 1
+        self.limits.free(connection.address)
+        metrics.connections.labels(connection.transport).dec()
+        if self.is_draining and not self.subscriptions:
+            self.drained.set()
+
+    def narrow(self, subscription: Subscription, interest: Interest) -> None:
+        """Give a subscription an interest that allows less."""
+        self.unindex(subscription)
+        subscription.narrow(interest)
+        self.index(subscription)
+
+    def index(self, subscription: Subscription) -> None:
+        """Find a subscription by its patterns from now on."""
+        for pattern in subscription.interest.patterns:
+            readers = self.by_pattern.setdefault(pattern, {})
+            readers[subscription.connection.id] = subscription
+
+    def unindex(self, subscription: Subscription) -> None:
+        """Find a subscription by its patterns no more."""
+        for pattern in subscription.interest.patterns:
+            readers = self.by_pattern[pattern]
+            del readers[subscription.connection.id]
+            if not readers:
+                del self.by_pattern[pattern]
+
+    def readers(self, topic: str) -> Collection[Subscription]:
+        """Return the subscriptions that read a topic and may, each once."""
+        found = [
+            readers
+            for pattern in patterns_of(topic)
+            if (readers := self.by_pattern.get(pattern)) is not None
+        ]
+        # A pattern but * was judged as a whole when its interest was made.
+        if not is_public(topic) and "*" in self.by_pattern:
+            found[-1] = {
+                identity: subscription
+                for identity, subscription in found[-1].items()
+                if subscription.interest.reader.may_read(topic)
+            }
+        if len(found) == 1:
+            return found[0].values()
+        # A subscription may be there under several patterns.
+        merged: dict[str, Subscription] = {}
+        for readers in found:
+            merged |= readers
+        return merged.values()
+
+    # --- what they are given -----------------------------------------------------------
+
+    def fan_out(self, event: Event, committed_at: float | None = None) -> None:
+        """Offer the next event to everybody who reads its topic."""
+        self.history.append(event)
+        readers = self.readers(event.topic)
+        event = self.tallies.offer(event, len(readers), committed_at)
+        for subscription in readers:
+            subscription.offer(event)
+        metrics.events.inc()
+        metrics.deliveries.inc(len(readers))
+        metrics.delivery_seconds.observe(max(0.0, time.time() - event.sent_timestamp))
+
+    def skip_to(self, head: EventId) -> None:
+        """Move on over events that have been pruned: each reader finds out by itself."""
+        self.history.jump(head)
+        for subscription in self.subscriptions.values():
+            subscription.fall_behind()
+            subscription.wake()
+
+    def begin_new_life(self, reason: str, head: EventId) -> None:
+        """Reset every reader: the log is another one, and begins at this head."""
+        self.history.jump(head)
+        self.tallies.clear()
+        for subscription in self.subscriptions.values():
+            subscription.lose(reason, head)
+
+    async def keep_beating(self) -> None:
+        """Send heartbeats where they are due, and end what has lived long enough."""
+        while True:
+            await asyncio.sleep(1)
+            now = time.monotonic()
+            for subscription in list(self.subscriptions.values()):
+                subscription.beat(now)
+
+    # --- the end -----------------------------------------------------------------------
+
+    def return_seconds(self) -> float:
+        """Return when one of this process's readers is to come back, if all are ended."""
+        return return_seconds(len(self.subscriptions))
+
+    def dismiss(self, subscription: Subscription) -> None:
+        """End a subscription because the process stops."""
+        subscription.end(CloseCode.SHUTDOWN, "shutdown", self.return_seconds())
+
+    async def drain(self) -> None:
+        """Send ``bye`` to every reader, and wait a little until they have gone."""
+        self.is_draining = True
+        for subscription in list(self.subscriptions.values()):
+            self.dismiss(subscription)
+        if self.subscriptions:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.drained.wait(), DRAIN_SECONDS)
+
+    def end(
+        self,
+        subscriptions: Sequence[Subscription],
+        code: CloseCode,
+        reason: str,
+        retry_seconds: float | None,
+    ) -> None:
+        """End subscriptions: the first now, the others a batch at a time.
+
+        Their clients come back after ``retry_seconds``; one by one for None.
+        """
+        ending = self.end_in_batches(subscriptions, code, reason, retry_seconds)
+        task = asyncio.create_task(ending, name="feed endings")
+        self.endings.add(task)
+        task.add_done_callback(self.endings.discard)
+
+    async def end_in_batches(
+        self,
+        subscriptions: Sequence[Subscription],
+        code: CloseCode,
+        reason: str,
+        retry_seconds: float | None,
+    ) -> None:
+        count = len(subscriptions)
+        for number, subscription in enumerate(subscriptions, 1):
+            seconds = return_seconds(count) if retry_seconds is None else retry_seconds
+            subscription.end(code, reason, seconds)
+            if number % BATCH_CONNECTIONS == 0:
+                await asyncio.sleep(0)
