@@ -23,10 +23,14 @@ from echo.feed.event import Event, Frame, Notice, encode_data
 from echo.feed.log import Published, renew_log
 from echo.feed.node import get_node, list_nodes, subscribe, survey
 from echo.feed.publish import apublish, apublish_many, publish, publish_many
+from echo.feed.publishers import (
+    Publisher,
+    find_token_publisher,
+    find_user_publisher,
+)
 from echo.feed.retention import retention_of
 from echo.feed.subscription import Connection, Subscription
 from echo.feed.tallies import STATS_TOPIC
-from echo.feed.threads import accounts as account_threads
 
 __all__ = [
     "MAX_PAGE",
@@ -46,17 +50,19 @@ __all__ = [
     "NodeState",
     "Notice",
     "Published",
+    "Publisher",
     "Question",
     "Reader",
     "Receipt",
     "Subscription",
     "Survey",
-    "account_threads",
     "announce_changed_accounts",
     "apublish",
     "apublish_many",
     "encode_data",
     "find_reader",
+    "find_token_publisher",
+    "find_user_publisher",
     "get_node",
     "list_nodes",
     "publish",
