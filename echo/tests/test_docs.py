@@ -118,6 +118,16 @@ def test_the_limits_on_the_page_are_the_site_s() -> None:
     assert f"up to {protocol.MAX_WAIT_SECONDS} seconds" in PAGE
 
 
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    links = LINK.findall(page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
 # --- SECURITY.md -----------------------------------------------------------------------
 
 
