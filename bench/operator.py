@@ -9,7 +9,6 @@ of the graph are read. The table shows medians of all rounds, what is left of th
 under the operator's eyes, and how long the list took to answer.
 """
 
-import argparse
 import http.client
 import multiprocessing
 import os
@@ -23,6 +22,7 @@ from multiprocessing.connection import Connection
 
 from bench.echo import LOAD_CORE, SERVER_CORE
 from bench.fanout import Figures, Readers, make_token, manage, measure, post
+from bench.options import make_parser
 from bench.servers import Server, running
 
 REFRESH_SECONDS = 2.0
@@ -136,17 +136,9 @@ def table(results: dict[str, list[Figures]], latencies: list[float]) -> Iterator
     )
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3, help="rounds (default: 3)")
-    parser.add_argument(
-        "--readers", type=int, default=10_000, help="connections (default: 10000)"
-    )
-    return parser.parse_args(arguments)
-
-
 def main(arguments: list[str]) -> None:
-    options = parse(arguments)
+    parser = make_parser(__doc__, rounds=3, readers=10_000)
+    options = parser.parse_args(arguments)
     os.sched_setaffinity(0, {LOAD_CORE})
     token = make_token()
     session = manage("shell", "-v0", "-c", SIGN_IN)

@@ -61,16 +61,24 @@ class Answer:
 
 
 def ask(
-    site: LiveSite, path: str, source: str = HERE, body: Any = None, **headers: str
+    site: LiveSite,
+    path: str,
+    source: str = HERE,
+    body: Any = None,
+    *,
+    method: str = "",
+    **headers: str,
 ) -> Answer:
-    """One HTTP request on a connection of its own: a POST when there is a body."""
+    """Send one HTTP request on a connection of its own; read the response to its end.
+
+    It is a POST if there is a body, which is sent as JSON unless it is bytes.
+    """
+    content = body
+    if body is not None and not isinstance(body, bytes):
+        content = json.dumps(body).encode()
+    method = method or ("GET" if body is None else "POST")
     with closing(http_connection(site, source)) as connection:
-        fields = named(headers)
-        if body is None:
-            connection.request("GET", path, headers=fields)
-        else:
-            content = body if isinstance(body, bytes) else json.dumps(body).encode()
-            connection.request("POST", path, content, fields)
+        connection.request(method, path, content, named(headers))
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read())
 
@@ -86,27 +94,62 @@ def named(headers: dict[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items() if value}
 
 
-class WebSocket:
-    """``/feed/ws``: one frame a message."""
+class Stream:
+    """What the four clients share: what each asks for, its cursor and its first frame.
+
+    ``extra`` is added to the query string as it is; ``source`` is the client's address.
+    """
+
+    path = ""
 
     def __init__(
         self,
         site: LiveSite,
         *topics: str,
         since: str | None = None,
+        last_event_id: str = "",
         cookie: str = "",
         source: str = HERE,
         extra: str = "",
     ) -> None:
+        self.site, self.topics, self.extra = site, topics, extra
+        self.cookie, self.source = cookie, source
+        self.last_event_id = last_event_id
+        self.cursor = since
+        self.hello: Any = None  # polls have none
+        self.open()
+
+    def target(self, **parameters: str | None) -> str:
+        """Return the path and the query string."""
+        return f"{self.path}?{query(self.topics, **parameters)}{self.extra}"
+
+    def open(self) -> None:
+        """Connect and read the hello, where the transport has one. Raises Refused."""
+        raise NotImplementedError
+
+    def next(self) -> Frame:
+        """Return the next frame. Raises Ended."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Disconnect, where there is a connection between two frames."""
+
+
+class WebSocket(Stream):
+    """``/feed/ws``: one frame a message."""
+
+    path = "/feed/ws"
+
+    def open(self) -> None:
         self.context = ExitStack()
         try:
             self.socket = self.context.enter_context(
                 connect(
-                    f"{site.ws_url}/feed/ws?{query(topics, since=since)}{extra}",
-                    additional_headers={"Cookie": cookie} if cookie else {},
+                    self.site.ws_url + self.target(since=self.cursor),
+                    additional_headers=named({"Cookie": self.cookie}),
                     proxy=None,
                     open_timeout=DEADLINE_SECONDS,
-                    source_address=(source, 0),
+                    source_address=(self.source, 0),
                 )
             )
         except InvalidStatus as refusal:
@@ -114,12 +157,16 @@ class WebSocket:
             raise Refused(
                 response.status_code, response.body, response.headers
             ) from None
-        self.hello: Frame = json.loads(self.socket.recv(DEADLINE_SECONDS))
-        self.cursor: str | None = self.hello.get("last_event_id")
+        self.hello = self.receive()
+        self.cursor = self.hello.get("last_event_id")
+
+    def receive(self) -> Frame:
+        frame: Frame = json.loads(self.socket.recv(DEADLINE_SECONDS))
+        return frame
 
     def next(self) -> Frame:
         try:
-            frame: Frame = json.loads(self.socket.recv(DEADLINE_SECONDS))
+            frame = self.receive()
         except ConnectionClosed as closed:
             end = closed.rcvd or Close(1006, "the TCP connection was cut")
             raise Ended(end.code, end.reason) from None
@@ -130,31 +177,23 @@ class WebSocket:
         self.context.close()
 
 
-class EventStream:
+class EventStream(Stream):
     """``/feed/sse``: Server-Sent Events, read line by line (WHATWG HTML 9.2)."""
 
-    def __init__(
-        self,
-        site: LiveSite,
-        *topics: str,
-        since: str | None = None,
-        cookie: str = "",
-        source: str = HERE,
-        extra: str = "",
-        last_event_id: str = "",
-    ) -> None:
-        self.connection = http_connection(site, source)
+    path = "/feed/sse"
+
+    def open(self) -> None:
+        self.connection = http_connection(self.site, self.source)
+        headers = {"Cookie": self.cookie, "Last-Event-ID": self.last_event_id}
         self.connection.request(
-            "GET",
-            f"/feed/sse?{query(topics, since=since)}{extra}",
-            headers=named({"Cookie": cookie, "Last-Event-ID": last_event_id}),
+            "GET", self.target(since=self.cursor), headers=named(headers)
         )
         self.response = self.connection.getresponse()
         if self.response.status != 200:
             body = self.response.read()
             self.close()
             raise Refused(self.response.status, body, self.response.headers)
-        self.cursor: str | None = None
+        self.cursor = None
         self.retries: list[int] = []
         self.hello = self.next()
 
@@ -185,24 +224,13 @@ class EventStream:
         self.connection.close()
 
 
-class LongPoll:
+class LongPoll(Stream):
     """``/feed/poll?wait=…``: asked again and again, from the last answer's cursor."""
 
+    path = "/feed/poll"
     wait: str | None = "1"
-    hello = None
 
-    def __init__(
-        self,
-        site: LiveSite,
-        *topics: str,
-        since: str | None = None,
-        cookie: str = "",
-        source: str = HERE,
-        extra: str = "",
-    ) -> None:
-        self.site, self.topics, self.extra = site, topics, extra
-        self.cookie, self.source = cookie, source
-        self.cursor = since
+    def open(self) -> None:
         self.frames: deque[Frame] = deque()
         self.poll(wait="0")
 
@@ -214,8 +242,7 @@ class LongPoll:
         return self.frames.popleft()
 
     def poll(self, wait: str | None) -> None:
-        parameters = query(self.topics, since=self.cursor, wait=wait) + self.extra
-        answer = self.ask(f"/feed/poll?{parameters}")
+        answer = self.ask(self.target(since=self.cursor, wait=wait))
         if answer is not None:
             self.take(answer)
 
@@ -236,9 +263,6 @@ class LongPoll:
             raise Refused(response.status, response.body, response.headers)
         return None if response.status == 304 else response.json()
 
-    def close(self) -> None:
-        self.frames.clear()
-
 
 class ShortPoll(LongPoll):
     """``/feed/poll``: ``since`` at first, then ``If-None-Match`` with the last ETag."""
@@ -251,14 +275,12 @@ class ShortPoll(LongPoll):
         since = None if self.etag else self.cursor
         if self.etag:
             time.sleep(self.interval_seconds)  # a short poll's own rhythm
-        parameters = query(self.topics, since=since) + self.extra
-        answer = self.ask(f"/feed/poll?{parameters}", If_None_Match=self.etag)
+        answer = self.ask(self.target(since=since), If_None_Match=self.etag)
         self.etag = self.headers["ETag"]
         if answer is not None:
             self.take(answer)
 
 
-Stream = WebSocket | EventStream | LongPoll
 TRANSPORTS: dict[str, type[Stream]] = {
     "websocket": WebSocket,
     "sse": EventStream,

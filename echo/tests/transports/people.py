@@ -1,12 +1,11 @@
 """People of a live site whose rights a test takes away."""
 
 import secrets
-from contextlib import closing
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from echo.tests.live import LiveSite
-from echo.tests.transports.adapters import HERE, ask, http_connection, named
+from echo.tests.transports.adapters import ask
 
 
 @dataclass(frozen=True)
@@ -24,13 +23,14 @@ class Person:
     def sign_out(self) -> None:
         """As the admin's button does."""
         token = "a" * 32
-        with closing(http_connection(self.site, HERE)) as connection:
-            fields = {
-                "Cookie": f"{self.cookie}; csrftoken={token}",
-                "X-CSRFToken": token,
-            }
-            connection.request("POST", "/admin/logout/", headers=named(fields))
-            assert connection.getresponse().status == 200
+        answer = ask(
+            self.site,
+            "/admin/logout/",
+            body=b"",
+            Cookie=f"{self.cookie}; csrftoken={token}",
+            X_CSRFToken=token,
+        )
+        assert answer.status == 200
 
 
 def make_person(site: LiveSite) -> Person:

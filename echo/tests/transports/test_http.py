@@ -9,7 +9,6 @@ from django.test import Client
 from echo.tests.live import LiveSite, wait_until
 from echo.tests.transports.adapters import (
     HERE,
-    Answer,
     EventStream,
     ask,
     http_connection,
@@ -25,13 +24,6 @@ def threads_of(site: LiveSite) -> int:
     return int(
         next(line.split()[1] for line in status.splitlines() if "Threads" in line)
     )
-
-
-def fetch(site: LiveSite, path: str, method: str = "GET", **headers: str) -> Answer:
-    with closing(http_connection(site, HERE)) as connection:
-        connection.request(method, path, headers=headers)
-        response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
 
 
 def test_streams_have_no_threads_of_their_own(feed_site: FeedSite) -> None:
@@ -60,8 +52,8 @@ def test_answers_have_the_security_headers_of_every_page(
         "X-Content-Type-Options",
         "X-Frame-Options",
     }
-    page = fetch(feed_site.live, "/hello").headers
-    answer = fetch(feed_site.live, path).headers
+    page = ask(feed_site.live, "/hello").headers
+    answer = ask(feed_site.live, path).headers
     assert {name: answer[name] for name in names} == {
         name: page[name] for name in names
     }
@@ -70,7 +62,7 @@ def test_answers_have_the_security_headers_of_every_page(
 
 @pytest.mark.parametrize("path", FEED)
 def test_a_host_that_is_not_allowed_is_refused(feed_site: FeedSite, path: str) -> None:
-    answer = fetch(feed_site.live, path, Host="evil.example")
+    answer = ask(feed_site.live, path, Host="evil.example")
     assert answer.status == 400
     assert "ALLOWED_HOSTS" in answer.json()["detail"]
 
@@ -78,7 +70,7 @@ def test_a_host_that_is_not_allowed_is_refused(feed_site: FeedSite, path: str) -
 @pytest.mark.parametrize("path", FEED)
 @pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "OPTIONS"])
 def test_reading_is_a_get(feed_site: FeedSite, path: str, method: str) -> None:
-    answer = fetch(feed_site.live, path, method)
+    answer = ask(feed_site.live, path, method=method)
     assert (answer.status, answer.headers["Allow"]) == (405, "GET")
     if method != "HEAD":
         assert answer.json()["detail"] == f"expected GET, got {method}"
