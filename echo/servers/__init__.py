@@ -1,10 +1,10 @@
-"""Makes both servers faithful: what a WebSocket says goes over the wire as it was said.
+"""Makes both servers faithful: messages and closes go over the wire as they were sent.
 
-Daphne (``manage.py runserver``) gets another WebSocket protocol, built on the sans-I/O
-core of ``websockets``, which is uvicorn's core too: one set of rules under both servers.
-Daphne's own, on Autobahn, swallows empty messages, close codes and reasons, resets the
-connection on errors, refuses with 403 only, and buffers without bound for a client that
-does not read (daphne #170). What remains different is listed in docs/deploy.md.
+Daphne (``manage.py runserver``) gets a WebSocket protocol built on the sans-I/O core of
+``websockets``, which uvicorn uses too: one set of rules under both servers. Daphne's own
+protocol, on Autobahn, drops empty messages, close codes and reasons, resets the connection
+on errors, refuses with 403 only, and buffers without bound for a client that does not read
+(daphne #170). docs/deploy.md lists the remaining differences.
 """
 
 from echo.servers.daphne import DaphneCommand, FaithfulServer

@@ -1,4 +1,4 @@
-"""``python -m echo.servers``: ``daphne``'s command line, with the faithful server."""
+"""``python -m echo.servers``: Daphne's command line with the faithful server."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Daphne's side of a guarded connection: Twisted's HTTP channel behind the guard."""
+"""Puts the guard in front of Twisted's HTTP channel, for Daphne."""
 
 from typing import Any
 
@@ -9,22 +9,22 @@ from twisted.web.http import HTTPChannel
 from echo.servers.guard import Guard
 from echo.servers.heads import MAX_HEAD_BYTES, MAX_HEADERS, Refusal
 
-# Daphne takes this one from anybody, and its value for the site's root path.
+# Daphne takes the site's root path from this header, whoever sends it.
 ROOT_PATH_HEADER = b"daphne-root-path"
 
 
 class GuardedChannel(HTTPChannel):
-    """Twisted's parser, which gets whole heads that have been judged.
+    """Twisted's HTTP parser, which gets only whole heads that the guard has checked.
 
-    Its own limits would answer with a bare 400, so they lie beyond the guard's.
+    Its own limits are set beyond the guard's, because it answers them with a bare 400.
     """
 
     MAX_LENGTH = 2 * MAX_HEAD_BYTES
     totalHeadersSize = 2 * MAX_HEAD_BYTES
     maxHeaders = 2 * MAX_HEADERS
-    factory: Any
-    transport: Any
-    guard: Guard
+    factory: Any  # Daphne's HTTP factory
+    transport: Any  # Twisted's
+    guard: Guard  # from connectionMade on
 
     def connectionMade(self) -> None:
         self.timeOut = None  # the guard has deadlines of its own
@@ -42,24 +42,24 @@ class GuardedChannel(HTTPChannel):
     def requestDone(self, request: Any) -> None:
         super().requestDone(request)
         if self.persistent:
-            self.guard.answered()
+            self.guard.response_sent()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         self.guard.refuse(Refusal(400, "expected an HTTP request that can be parsed"))
 
-    # --- what the guard asks ------------------------------------------------------------
+    # --- GuardedConnection --------------------------------------------------------------
 
     def parse(self, data: bytes) -> None:
         super().dataReceived(data)
         if self.guard.upgraded and (rest := self.guard.rest()):
-            # Daphne has put the WebSocket's protocol in this one's place.
+            # Daphne has replaced this protocol by the WebSocket's.
             wrapped = getattr(self.transport, "wrappedProtocol", None)
             receiver = wrapped or self.transport.protocol
             if receiver is not self:
                 receiver.dataReceived(rest)
 
     def answer_has_begun(self) -> bool:
-        """False: the application runs only when the body is whole."""
+        """Return False: the application runs only when the body is whole."""
         return False
 
     def end(self, response: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The rules of RFC 6455 under both servers: frames, and the core that answers them.
+"""The WebSocket core of both servers: the frames and closing handshake of RFC 6455.
 
 Knows bytes and frames only: no server, no socket and no application.
 """
@@ -20,23 +20,23 @@ from websockets.server import ServerProtocol
 from echo.protocol import CloseCode
 from echo.servers.heads import parse_head
 
-# How long a peer may take to answer a close frame, or to stop sending after one.
+# How long a client may take to answer a close frame, or to stop sending after one.
 CLOSE_TIMEOUT_SECONDS = 10.0
-# How long a shutdown waits for its close frames to be answered.
+# How long a shutdown waits for answers to its close frames.
 SHUTDOWN_SECONDS = 2.0
-# A connection whose application has this much still to read is not read from.
+# Reading stops while the application has this much unread.
 MAX_UNREAD_MESSAGES = 64
 MAX_UNREAD_BYTES = 64 * 1024
-# A connection gives way to the others after this many frames, about 1 ms of work: one
-# packet holds up to 40,000.
+# Frames that one connection may parse before the others get their turn, about 1 ms of
+# work: one packet may have 40,000.
 FRAMES_A_TURN = 128
 
 OPCODES = {opcode.value: opcode for opcode in Opcode}
 # Where the payload starts, after the masking key, by the seven bits of the length.
 PAYLOAD_STARTS = {126: 8, 127: 14}
-# What an application is told of a connection that ended without a close frame (RFC 6455
-# section 7.4.1); never sent.
+# The code of a disconnect event without a close frame (RFC 6455 section 7.4.1); never sent.
 ABNORMAL_CLOSURE = 1006
+# The close code that each error of the parser fails the connection with.
 FAILURES: dict[type[Exception], int] = {
     ProtocolError: CloseCode.PROTOCOL_ERROR,
     UnicodeDecodeError: CloseCode.INVALID_DATA,
@@ -45,8 +45,11 @@ FAILURES: dict[type[Exception], int] = {
 }
 
 
-def judge_head(first: int, second: int) -> Opcode:
-    """The opcode of a client's frame with these two bytes; ProtocolError for a wrong one."""
+def check_frame_head(first: int, second: int) -> Opcode:
+    """Return the opcode of a client's frame that begins with these two bytes.
+
+    Raises ProtocolError for a frame that RFC 6455 section 5.2 forbids.
+    """
     opcode = OPCODES.get(first & 0x0F)
     if opcode is None:
         raise ProtocolError("invalid opcode")
@@ -63,7 +66,7 @@ def judge_head(first: int, second: int) -> Opcode:
 
 
 def extended_length(field: bytes | bytearray) -> int:
-    """The length in its 16 or 64 bits; ProtocolError unless fewer would not do."""
+    """Return the length in a field of 16 or 64 bits; ProtocolError if fewer bits would do."""
     length = int.from_bytes(field, "big")
     if length < (126 if len(field) == 2 else 65536):
         raise ProtocolError("length not in its shortest form")
@@ -73,18 +76,20 @@ def extended_length(field: bytes | bytearray) -> int:
 
 
 class FaithfulFrames(WebSocketCore):
-    """Reads and writes a server's frames; one that is wrong fails by its head.
+    """Reads and writes a server's frames; rejects an invalid frame by its head.
 
-    ``websockets`` takes a length that is not in its shortest form, and waits for the
-    payload of a frame that cannot be right. Reading the fields where they lie, in one
-    buffer, is faster too: docs/benchmarks.md has the figures.
+    ``websockets`` accepts a length that is not in its shortest form, and waits for the
+    payload of a frame whose head is invalid. Reading the fields from one buffer is also
+    faster: docs/benchmarks.md has the figures.
     """
 
+    # Frames to parse before `turn_over`; unlimited unless a subclass sets it.
     frames_a_turn = sys.maxsize
-    # True when a turn has ended with bytes that may hold more frames.
+    # True if a turn has ended and the buffer may hold more frames.
     turn_over = False
 
     def parse(self) -> Generator[None]:
+        """Parse frames until one fails; pause after each turn."""
         try:
             while True:
                 for _ in range(self.frames_a_turn):
@@ -97,16 +102,16 @@ class FaithfulFrames(WebSocketCore):
         yield
 
     def fail_for(self, error: Exception) -> None:
-        """Fails the connection with the close code of the error."""
+        """Fail the connection with the close code for the error."""
         self.fail(FAILURES[type(error)], str(error))
         self.parser_exc = error
 
     def read_frame(self) -> Generator[None, None, Frame]:
-        """The next frame, unmasked."""
+        """Return the next frame, unmasked; wait for its bytes."""
         buffer = self.reader.buffer
         while len(buffer) < 2:
             yield
-        opcode = judge_head(buffer[0], buffer[1])
+        opcode = check_frame_head(buffer[0], buffer[1])
         length = buffer[1] & 0x7F
         start = PAYLOAD_STARTS.get(length, 6)
         while len(buffer) < start:
@@ -138,33 +143,38 @@ class FaithfulFrames(WebSocketCore):
 
 
 class FaithfulCore(ServerProtocol, FaithfulFrames):
-    """The sans-I/O core with five departures from ``websockets``.
+    """The sans-I/O core with five differences from ``websockets``.
 
-    RFC 6455 section 5.4 lets control frames stand inside a fragmented message, so a close
-    there is a close, not a protocol error. Text is checked frame by frame, so that invalid
-    UTF-8 fails the connection as soon as it is seen (section 8.1). No extension is
-    negotiated: compression costs each connection 64 KB and more, for which an echo of what
-    was sent has no use (gorilla's default too). A fragmented message is one event, a
-    whole frame: its fragments grow one buffer, because a frame object for each would cost
-    80 bytes for a payload of none. And the head has been judged before it comes here, and
-    bounded by 64 KiB; ``websockets`` would go silent over a line of 8 KB.
+    - A close frame inside a fragmented message is a close, not a protocol error: RFC 6455
+      section 5.4 allows control frames there.
+    - Text is decoded frame by frame, so that invalid UTF-8 fails the connection as soon as
+      it is seen (section 8.1).
+    - No extension is negotiated: compression costs each connection 64 KB and more, and an
+      echo gains nothing from it (gorilla's default too).
+    - A fragmented message is one event with a whole frame. Its fragments grow one buffer:
+      a frame object for each would cost 80 bytes even for an empty payload.
+    - The head has been checked before, and may have 64 KiB; ``websockets`` never answers a
+      line over 8 KB.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options | {"extensions": None})
+        # Decodes the text message whose fragments are arriving; None for a binary one.
         self.text: codecs.IncrementalDecoder | None = None
-        # The type and the payload so far of a message that comes in fragments.
+        # The type and the payload so far of the message whose fragments are arriving.
         self.message_opcode = Opcode.CONT
         self.message = bytearray()
 
     def parse(self) -> Generator[None]:
+        """Parse the handshake's request, and after its response the frames."""
         self.events.append((yield from self.read_request()))
-        while self.state is State.CONNECTING:  # frames that are early wait
+        # Frames that arrive before the response stay in the buffer.
+        while self.state is State.CONNECTING:
             yield
         yield from FaithfulFrames.parse(self)
 
     def read_request(self) -> Generator[None, None, Request]:
-        """Return the handshake's request, which the server's guard has let pass."""
+        """Return the handshake's request, which the guard has checked."""
         buffer = self.reader.buffer
         while (end := buffer.find(b"\r\n\r\n")) < 0:
             yield
@@ -180,11 +190,12 @@ class FaithfulCore(ServerProtocol, FaithfulFrames):
     def send_response(self, response: Response) -> None:
         super().send_response(response)
         if self.state is State.OPEN:
-            next(self.parser)  # takes the frames that were early
+            next(self.parser)  # parses the frames that arrived before the response
 
     def recv_frame(self, frame: Frame) -> None:
         opcode = frame.opcode
         if opcode is Opcode.CLOSE:
+            # The base class fails a close inside a fragmented message.
             self.current_size = None
         elif opcode is Opcode.CONT and self.text:
             self.text.decode(frame.data, frame.fin)
@@ -200,7 +211,7 @@ class FaithfulCore(ServerProtocol, FaithfulFrames):
             self.assemble(frame)
 
     def assemble(self, fragment: Frame) -> None:
-        """Replace the event of a fragment by the event of its message, at the last one."""
+        """Remove a fragment's event; after the last fragment, add the message's."""
         self.events.pop()
         if fragment.opcode is not Opcode.CONT:
             self.message_opcode = fragment.opcode
@@ -210,72 +221,74 @@ class FaithfulCore(ServerProtocol, FaithfulFrames):
             self.message = bytearray()
 
 
-class PatientCore(FaithfulCore):
-    """Ends a conversation only when the application is done with what came before.
+class DeferringCore(FaithfulCore):
+    """Defers the end of a connection until the application has handled all messages.
 
     Otherwise a close or an error that arrives together with messages would overtake their
-    echoes. The end of the client's stream is held back in the same way: a half-close says
-    that nothing more comes, not that nobody reads.
+    echoes. The end of the client's stream is deferred in the same way: after a half-close
+    the client still reads.
     """
 
     frames_a_turn = FRAMES_A_TURN
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        # The application has handled every message and waits for the next event.
         self.application_waits = False
-        self.held: Frame | Exception | None = None
+        # The close frame or the error that ends the connection once the application waits.
+        self.deferred: Frame | Exception | None = None
 
     def recv_frame(self, frame: Frame) -> None:
         if frame.opcode is not Opcode.CLOSE:
             super().recv_frame(frame)
             if frame.fin and frame.opcode < Opcode.CLOSE:  # a message is whole
                 self.application_waits = False
-        elif not self.holds(frame):
+        elif not self.defers(frame):
             super().recv_frame(frame)
 
     def fail_for(self, error: Exception) -> None:
-        if not self.holds(error):
+        if not self.defers(error):
             super().fail_for(error)
 
     def receive_eof(self) -> None:
-        """Take the end of the client's stream; a close or an error before it comes first."""
+        """Take the end of the client's stream; no-op if a close or an error is deferred."""
         if self.reader.eof:
             return
         self.reader.feed_eof()
-        if self.held is None and not self.eof_sent:
+        if self.deferred is None and not self.eof_sent:
             self.fail_for(EOFError("the stream ended without a close frame"))
 
     def take_turn(self) -> None:
-        """Parse on where the last turn ended."""
+        """Parse the next turn's frames."""
         self.turn_over = False
         next(self.parser)
 
     def send_close(self, code: int | None = None, reason: str = "") -> None:
         super().send_close(code, reason)
-        self.take_held()
+        self.apply_deferred()
 
-    def holds(self, ending: Frame | Exception) -> bool:
-        """Keeps the ending for ``take_held`` while the application is busy."""
+    def defers(self, end: Frame | Exception) -> bool:
+        """Keep the end for ``apply_deferred`` if the application is busy; return if so."""
         if self.state is not State.OPEN or self.application_waits:
             return False
-        self.held = ending
-        self.parser = self.ignore()
+        self.deferred = end
+        self.parser = self.discard_all()
         next(self.parser)
         return True
 
-    def ignore(self) -> Generator[None]:
-        """Whatever follows a close frame is discarded (RFC 6455 section 1.4)."""
+    def discard_all(self) -> Generator[None]:
+        """Discard whatever follows a close frame (RFC 6455 section 1.4)."""
         while True:
             self.reader.discard()
             yield
 
-    def take_held(self) -> None:
-        """Takes the held close or error as if it had arrived now."""
-        ending, self.held = self.held, None
+    def apply_deferred(self) -> None:
+        """Process the deferred close or error as if it had arrived now."""
+        end, self.deferred = self.deferred, None
         try:
-            if isinstance(ending, Frame):
-                super().recv_frame(ending)
-            elif ending:
-                raise ending
+            if isinstance(end, Frame):
+                super().recv_frame(end)
+            elif end:
+                raise end
         except tuple(FAILURES) as error:
             super().fail_for(error)

@@ -1,4 +1,4 @@
-"""Daphne made faithful: another WebSocket protocol, backpressure, and a polite end."""
+"""Daphne with another WebSocket protocol, backpressure, and an orderly shutdown."""
 
 import asyncio
 import atexit
@@ -38,34 +38,36 @@ from echo.servers.core import (
     MAX_UNREAD_BYTES,
     MAX_UNREAD_MESSAGES,
     SHUTDOWN_SECONDS,
-    PatientCore,
+    DeferringCore,
 )
-from echo.servers.stalled import SWEEP_SECONDS, Stalled, Unread
+from echo.servers.stalled import SWEEP_SECONDS, Backlog, StallDetector
 
-# How long a shutdown waits for HTTP requests that are being answered.
-ANSWER_SECONDS = 0.5
+# How long a shutdown waits for HTTP responses that are under way.
+RESPONSE_SECONDS = 0.5
 
-# Twisted's table ends at 2006: it would answer "426 Unknown Status".
+# Twisted's table is from 2006: it would answer "426 Unknown Status".
 for status in HTTPStatus:
     RESPONSES.setdefault(status.value, status.phrase.encode())
 
 
 class Drain:
-    """What Twisted calls a producer: told when a transport is full, and when it has drained.
+    """The backpressure of a Twisted transport, which calls it as its producer.
 
-    ``writable`` is what an ASGI ``send`` waits for: that is the backpressure.
+    An ASGI ``send`` waits for ``writable``.
     """
 
     def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
-        self.writable = asyncio.Event()
+        self.writable = asyncio.Event()  # set while the transport's buffer has room
         self.writable.set()
-        self.on_change = on_change
+        self.on_change = on_change  # called after every change of `writable`
 
     def pauseProducing(self) -> None:
+        """Mark the transport's buffer as full."""
         self.writable.clear()
         self.on_change()
 
     def resumeProducing(self) -> None:
+        """Mark the transport's buffer as drained."""
         self.writable.set()
         self.on_change()
 
@@ -77,48 +79,56 @@ class WebSocketProtocol(Protocol):
     """One WebSocket under Daphne: Twisted's bytes on one side, ASGI's events on the other.
 
     Backpressure goes both ways: ``send`` waits while the transport's buffer is full, and
-    the transport is not read from while the application has enough to read.
+    reading pauses while the application has enough unread messages.
     """
 
-    application_type = "websocket"  # Daphne asks for it
-    _raw_query_string: bytes  # set by Daphne's WebRequest, which read the request line
+    application_type = "websocket"  # Daphne reads it
+    _raw_query_string: (
+        bytes  # set by Daphne's WebRequest, which has read the request line
+    )
 
     def __init__(self, server: "FaithfulServer") -> None:
         self.server = server
-        self.core = PatientCore(max_size=server.websocket_max_message_size or None)
-        self.events: deque[dict[str, Any]] = deque()
-        self.unread_bytes = 0
+        self.core = DeferringCore(max_size=server.websocket_max_message_size or None)
+        self.events: deque[dict[str, Any]] = deque()  # for the application's `receive`
+        self.unread_bytes = 0  # of the messages in `events`
+        # What `receive` awaits; done when an event has been queued.
         self.arrival: asyncio.Future[None] | None = None
-        self.reading_paused = False
-        self.turn_planned = False
+        self.reading_paused = False  # the transport's reading is paused
+        self.turn_scheduled = False  # `take_turn` will run in the loop's next iteration
         self.drain = Drain(self.regulate_reading)
-        self.closed = asyncio.Event()
+        self.closed = asyncio.Event()  # set when the TCP connection has ended
+        # Cuts the connection if the client does not end it after the closing handshake.
         self.close_timer: asyncio.TimerHandle | None = None
-        self.disconnect_told = False
-        self.refusal: Response | None = None
-        self.connected_at = self.heard_at = time.monotonic()
-        self.pinged_at: float | None = None
-        self.details: dict[str, Any] = {"path": "", "client": None}
+        # The application's last event is in `events`, or has been read.
+        self.disconnect_queued = False
+        self.refusal: Response | None = None  # the response that refuses the handshake
+        self.opened_at = self.last_received_at = time.monotonic()
+        self.ping_sent_at: float | None = None  # of the ping that has no pong yet
+        self.log_details: dict[str, Any] = {"path": "", "client": None}
 
     # --- Twisted: the transport --------------------------------------------------------
 
     def connectionMade(self) -> None:
         self.server.protocol_connected(self)
-        self.transport.unregisterProducer()  # Twisted's HTTP channel was there before
+        # The transport allows one producer, and still has Twisted's HTTP channel.
+        self.transport.unregisterProducer()
         self.transport.registerProducer(self.drain, True)
         if hasattr(self.transport, "setTcpNoDelay"):
             self.transport.setTcpNoDelay(True)
 
     def dataReceived(self, data: bytes) -> None:
-        self.heard_at = time.monotonic()
+        self.last_received_at = time.monotonic()
         if not self.core.reader.eof:
             self.core.receive_data(data)
             self.process()
             if self.core.turn_over:
+                # More bytes would only make the buffer longer.
                 self.pause_reading()
                 self.regulate_reading()
-        early = self.core.state is State.CONNECTING and not self.core.eof_sent
-        if early and len(self.core.reader.buffer) >= MAX_UNREAD_BYTES:
+        # Frames before the handshake's response wait in the core's buffer: bound it.
+        is_early = self.core.state is State.CONNECTING and not self.core.eof_sent
+        if is_early and len(self.core.reader.buffer) >= MAX_UNREAD_BYTES:
             self.pause_reading()
 
     def readConnectionLost(self) -> None:
@@ -130,16 +140,16 @@ class WebSocketProtocol(Protocol):
             self.process()
 
     def writeConnectionLost(self) -> None:
-        """Close the connection when the client has ended its stream before."""
+        """Close the connection if the client has ended its stream too."""
         if self.core.reader.eof:
             self.transport.loseConnection()
 
     def connectionLost(self, reason: Any = None) -> None:
         if self.close_timer:
             self.close_timer.cancel()
-        if not self.disconnect_told:
-            self.tell_disconnect(ABNORMAL_CLOSURE)
-        self.drain.resumeProducing()
+        if not self.disconnect_queued:
+            self.queue_disconnect(ABNORMAL_CLOSURE)
+        self.drain.resumeProducing()  # a `send` that waits would wait for ever
         self.closed.set()
         self.server.protocol_disconnected(self)
         self.log("disconnected")
@@ -147,36 +157,38 @@ class WebSocketProtocol(Protocol):
     # --- the sans-I/O core: frames -----------------------------------------------------
 
     def process(self) -> None:
-        """Carries what the core has to say, to the application and to the transport."""
+        """Pass the core's events to the application, and its bytes to the transport."""
         for event in self.core.events_received():
             if isinstance(event, Request):
                 self.handshake(event)
             else:
                 self.frame_received(event)
-        if self.core.parser_exc is not None and not self.disconnect_told:
+        # After a failure the core has no event: its close frame is already among the bytes.
+        if self.core.parser_exc is not None and not self.disconnect_queued:
             close = self.core.close_sent
-            self.tell_disconnect(close.code if close else ABNORMAL_CLOSURE)
+            self.queue_disconnect(close.code if close else ABNORMAL_CLOSURE)
         self.flush()
 
     def frame_received(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
             close = self.core.close_rcvd
-            if close and not self.disconnect_told:
-                self.tell_disconnect(close.code, close.reason)
+            if close and not self.disconnect_queued:
+                self.queue_disconnect(close.code, close.reason)
         elif frame.opcode is Opcode.PONG:
-            self.pinged_at = None
+            self.ping_sent_at = None
         elif frame.opcode is not Opcode.PING:
             self.message_received(frame)
 
     def message_received(self, message: Frame) -> None:
-        if self.disconnect_told:
-            return  # the application has closed and reads no more
+        """Queue a message; pause reading if the application has too much unread."""
+        if self.disconnect_queued:
+            return  # no event may follow a disconnect
         payload = bytes(message.data)
         self.unread_bytes += len(payload)
         if message.opcode is Opcode.TEXT:
-            self.tell({"type": "websocket.receive", "text": payload.decode()})
+            self.queue_event({"type": "websocket.receive", "text": payload.decode()})
         else:
-            self.tell({"type": "websocket.receive", "bytes": payload})
+            self.queue_event({"type": "websocket.receive", "bytes": payload})
         too_much = (
             len(self.events) >= MAX_UNREAD_MESSAGES
             or self.unread_bytes >= MAX_UNREAD_BYTES
@@ -185,7 +197,7 @@ class WebSocketProtocol(Protocol):
             self.pause_reading()
 
     def flush(self) -> None:
-        """Writes what the core has to send; an empty chunk is the end of the stream."""
+        """Write the core's bytes; an empty chunk ends the stream."""
         if self.closed.is_set():
             return
         for data in self.core.data_to_send():
@@ -195,24 +207,25 @@ class WebSocketProtocol(Protocol):
                 self.end_writing()
 
     def end_writing(self) -> None:
-        """Half-closes the connection and discards what still arrives.
+        """Close the connection for writing, and discard what still arrives.
 
         Closing both ways at once would answer data on its way here with a TCP reset, which
         can overtake the close frame and hide it from the client.
         """
+        # A transport with a producer waits for it before it closes.
         self.transport.unregisterProducer()
         self.drain.resumeProducing()
         self.resume_reading()
         self.start_close_timer()
         if isinstance(self.transport, ProtocolWrapper):
-            # TLS: its own end of the stream goes out, and Twisted reads on until the
-            # client's; a half-close below it would cut off what has not been encrypted.
+            # TLS sends its own end of the stream, and Twisted reads until the client's.
+            # A half-close of TCP would cut off what has not been encrypted yet.
             self.transport.loseConnection()
         else:
             self.transport.loseWriteConnection()
 
     def start_close_timer(self) -> None:
-        """Gives the peer a while to close, then cuts the connection."""
+        """Cut the connection unless the client closes it in time."""
         if self.close_timer is None:
             loop = asyncio.get_running_loop()
             self.close_timer = loop.call_later(
@@ -220,10 +233,13 @@ class WebSocketProtocol(Protocol):
             )
 
     def regulate_reading(self) -> None:
-        """A client that does not take what it is sent is not read from: pings cost too."""
+        """Pause reading while the client does not read, resume it when all is read.
+
+        Answers to pings need room in the write buffer as well.
+        """
         if not self.drain.writable.is_set():
             self.pause_reading()
-        elif self.disconnect_told or not self.events:
+        elif self.disconnect_queued or not self.events:
             self.resume_reading()
 
     def pause_reading(self) -> None:
@@ -232,19 +248,23 @@ class WebSocketProtocol(Protocol):
             self.transport.pauseProducing()
 
     def resume_reading(self) -> None:
-        """Read on; what has been read and not parsed comes first, after the others' turn."""
+        """Resume reading, after the bytes that have been read have been parsed.
+
+        The rest of a turn is parsed in the loop's next iteration, after other connections.
+        """
         if not self.reading_paused or not self.drain.writable.is_set():
             return
         if not self.core.turn_over:
             self.reading_paused = False
             if not self.core.reader.eof:
                 self.transport.resumeProducing()
-        elif not self.turn_planned:
-            self.turn_planned = True
+        elif not self.turn_scheduled:
+            self.turn_scheduled = True
             asyncio.get_running_loop().call_soon(self.take_turn)
 
     def take_turn(self) -> None:
-        self.turn_planned = False
+        """Parse the next turn's frames."""
+        self.turn_scheduled = False
         if self.core.turn_over and not self.closed.is_set():
             self.core.take_turn()
             self.process()
@@ -253,6 +273,7 @@ class WebSocketProtocol(Protocol):
     # --- the handshake -----------------------------------------------------------------
 
     def handshake(self, request: Request) -> None:
+        """Start the application for a valid handshake; refuse any other."""
         self.response = self.core.accept(request)
         if self.response.status_code != 101:
             self.core.send_response(self.response)
@@ -260,17 +281,17 @@ class WebSocketProtocol(Protocol):
         scope = self.scope(request)
         self.subprotocols = scope["subprotocols"]
         client = scope["client"]
-        self.details = {
+        self.log_details = {
             "path": request.path,
             "client": "{}:{}".format(*client) if client else None,
         }
         self.log("connecting")
-        self.tell({"type": "websocket.connect"})
+        self.queue_event({"type": "websocket.connect"})
         task = self.server.create_application(self, scope)
         task.add_done_callback(self.application_ended)
 
     def scope(self, request: Request) -> dict[str, Any]:
-        """The ASGI connection scope, with Daphne's own header and proxy rules."""
+        """Return the ASGI connection scope, by Daphne's own rules for headers and proxies."""
         raw_path = request.path.partition("?")[0].encode("ascii")
         root_path = self.server.root_path
         headers = []
@@ -279,17 +300,7 @@ class WebSocketProtocol(Protocol):
                 root_path = unquote(value)
             elif "_" not in name:  # CVE-2015-0219
                 headers.append((name.lower().encode("ascii"), value.encode("latin-1")))
-        client, server = self.addresses()
-        scheme = "https" if hasattr(self.transport, "getPeerCertificate") else "http"
-        if self.server.proxy_forwarded_address_header:
-            client, scheme = parse_x_forwarded_for(
-                dict(headers),
-                self.server.proxy_forwarded_address_header,
-                self.server.proxy_forwarded_port_header,
-                self.server.proxy_forwarded_proto_header,
-                client,
-                scheme,
-            )
+        client, server, scheme = self.addresses(dict(headers))
         offers = request.headers.get_all("Sec-WebSocket-Protocol")
         return {
             "type": "websocket",
@@ -307,32 +318,55 @@ class WebSocketProtocol(Protocol):
             "extensions": {"websocket.http.response": {}},
         }
 
-    def addresses(self) -> tuple[list[Any] | None, list[Any] | None]:
-        """The peer's and the host's address and port; None on a Unix socket."""
+    def addresses(
+        self, headers: dict[bytes, bytes]
+    ) -> tuple[list[Any] | None, list[Any] | None, str]:
+        """Return the client's and the server's host and port, and http or https.
+
+        An address is None on a Unix socket. A proxy's headers count if the server was
+        started with ``--proxy-headers``.
+        """
+        scheme = "https" if hasattr(self.transport, "getPeerCertificate") else "http"
         peer, host = self.transport.getPeer(), self.transport.getHost()
+        client = server = None
         if hasattr(peer, "host") and hasattr(peer, "port"):
-            return [str(peer.host), peer.port], [str(host.host), host.port]
-        return None, None
+            client, server = [str(peer.host), peer.port], [str(host.host), host.port]
+        if self.server.proxy_forwarded_address_header:
+            client, scheme = parse_x_forwarded_for(
+                headers,
+                self.server.proxy_forwarded_address_header,
+                self.server.proxy_forwarded_port_header,
+                self.server.proxy_forwarded_proto_header,
+                client,
+                scheme,
+            )
+        return client, server, scheme
 
     # --- ASGI: the application ---------------------------------------------------------
 
-    def tell(self, event: dict[str, Any]) -> None:
-        """Queues an event for the application."""
+    def queue_event(self, event: dict[str, Any]) -> None:
+        """Queue an event for the application."""
         self.events.append(event)
         if self.arrival and not self.arrival.done():
             self.arrival.set_result(None)
 
-    def tell_disconnect(self, code: int, reason: str = "") -> None:
-        """The last event an application gets."""
-        self.disconnect_told = True
-        self.tell({"type": "websocket.disconnect", "code": code, "reason": reason})
+    def queue_disconnect(self, code: int, reason: str = "") -> None:
+        """Queue the application's last event."""
+        self.disconnect_queued = True
+        self.queue_event(
+            {"type": "websocket.disconnect", "code": code, "reason": reason}
+        )
 
     async def receive(self) -> dict[str, Any]:
-        """ASGI ``receive``; asking for the next event says that the last one is dealt with."""
+        """ASGI ``receive``: return the next event.
+
+        An application that asks for the next event has handled the one before: a deferred
+        end is due when there are no more.
+        """
         while not self.events:
             self.core.application_waits = True
-            if self.core.held is not None:
-                self.core.take_held()
+            if self.core.deferred is not None:
+                self.core.apply_deferred()
                 self.process()
                 continue
             self.arrival = asyncio.get_running_loop().create_future()
@@ -344,7 +378,7 @@ class WebSocketProtocol(Protocol):
         return event
 
     async def send(self, message: dict[str, Any]) -> None:
-        """ASGI ``send``; waits while the client does not read what it was sent."""
+        """ASGI ``send``: wait until the client has read enough, and act on the message."""
         await self.drain.writable.wait()
         if message["type"] == "websocket.send":
             if self.core.state is State.OPEN:
@@ -368,32 +402,35 @@ class WebSocketProtocol(Protocol):
         self.flush()
 
     def accept(self, message: dict[str, Any]) -> None:
-        if self.core.state is not State.CONNECTING or self.disconnect_told:
+        """Complete the handshake; no-op if the client has gone."""
+        if self.core.state is not State.CONNECTING or self.disconnect_queued:
             return
-        subprotocol = message.get("subprotocol")
-        if subprotocol is not None:
-            if subprotocol not in self.subprotocols:
-                raise ValueError(
-                    f"expected a subprotocol that the client offered, {self.subprotocols}, "
-                    f"got {subprotocol!r}: accept with one of those or with None"
-                )
-            self.response.headers["Sec-WebSocket-Protocol"] = subprotocol
+        if (subprotocol := message.get("subprotocol")) is not None:
+            self.select_subprotocol(subprotocol)
         if self.server.server_name:
             self.response.headers["Server"] = self.server.server_name
         for name, value in message.get("headers") or ():
             self.response.headers[name.decode("latin-1")] = value.decode("latin-1")
         self.core.send_response(self.response)
-        self.process()  # with the frames that were early
+        self.process()  # including frames that arrived before the response
         if self.core.turn_over:
             self.pause_reading()
         self.regulate_reading()
         self.log("connected")
 
+    def select_subprotocol(self, subprotocol: str) -> None:
+        if subprotocol not in self.subprotocols:
+            raise ValueError(
+                f"expected a subprotocol that the client offered, {self.subprotocols}, "
+                f"got {subprotocol!r}: accept with one of those or with None"
+            )
+        self.response.headers["Sec-WebSocket-Protocol"] = subprotocol
+
     def close(self, code: int, reason: str = "") -> None:
-        """Starts the closing handshake; before the opening one is over, refuses it."""
+        """Start the closing handshake; refuse a handshake that is not complete."""
         if self.core.state is State.OPEN:
-            if not self.disconnect_told:
-                self.tell_disconnect(code, reason)
+            if not self.disconnect_queued:
+                self.queue_disconnect(code, reason)
             self.core.send_close(code, reason)
             self.resume_reading()
             self.start_close_timer()
@@ -403,7 +440,7 @@ class WebSocketProtocol(Protocol):
             self.refuse(b"", more=False)
 
     def start_refusal(self, status: int, headers: Any) -> None:
-        """Begins the HTTP response that refuses the handshake."""
+        """Start the HTTP response that refuses the handshake."""
         response = Response(
             status,
             reason_phrase(status),
@@ -416,7 +453,7 @@ class WebSocketProtocol(Protocol):
         self.refusal = response
 
     def refuse(self, body: bytes, *, more: bool) -> None:
-        """Sends the refusal when its body is whole."""
+        """Add to the refusal's body; send the refusal when it is whole."""
         assert self.refusal is not None
         self.refusal.body = (self.refusal.body or b"") + body
         if more or self.core.state is not State.CONNECTING or self.core.eof_sent:
@@ -425,13 +462,14 @@ class WebSocketProtocol(Protocol):
         self.core.send_response(self.refusal)
         self.flush()
         self.log("rejected")
-        if not self.disconnect_told:
-            self.tell_disconnect(ABNORMAL_CLOSURE)
+        if not self.disconnect_queued:
+            self.queue_disconnect(ABNORMAL_CLOSURE)
 
     def application_ended(self, task: asyncio.Future[Any]) -> None:
-        """An application that ends with the connection open cuts it; one that fails, 1011.
+        """End the connection of an application that has returned without closing it.
 
-        Daphne looks for ended applications once a second, and logs their exceptions then.
+        One that was cancelled closes with 1012, one that raised with 1011; any other is cut.
+        Daphne checks for ended applications once a second only, and logs exceptions then.
         """
         if self.closed.is_set():
             return
@@ -443,45 +481,45 @@ class WebSocketProtocol(Protocol):
             else:
                 self.transport.unregisterProducer()
                 self.transport.loseConnection()
-                self.start_close_timer()  # over TLS, it waits for the client's end
+                self.start_close_timer()  # TLS waits for the client's end of the stream
         elif self.core.state is State.CONNECTING and not self.core.eof_sent:
             self.start_refusal(503 if task.cancelled() else 500, ())
             self.refuse(b"", more=False)
 
-    # --- Daphne: what its server asks of a protocol -------------------------------------
+    # --- Daphne: the methods that its server calls --------------------------------------
 
     def handle_exception(self, exception: BaseException) -> None:
-        """Daphne has logged it; ``application_ended`` has dealt with it already."""
+        """Do nothing: ``application_ended`` has handled it, and Daphne has logged it."""
 
     def check_timeouts(self) -> None:
-        """Daphne calls this every two seconds: lifetime, handshake and keepalive."""
+        """Check the lifetime, the handshake and the keepalive; called every two seconds."""
         now, server = time.monotonic(), self.server
-        age = now - self.connected_at
+        age = now - self.opened_at
         if self.core.state is State.CONNECTING:
             if age > server.websocket_connect_timeout > 0 and not self.core.eof_sent:
                 self.close(CloseCode.POLICY_VIOLATION)
         elif self.core.state is State.OPEN:
             if age > server.websocket_timeout >= 0:
                 self.close(CloseCode.NORMAL_CLOSURE)
-            elif not self.reading_paused:  # a pong could not be seen
+            elif not self.reading_paused:  # else no pong would be seen
                 self.keep_alive(now)
 
     def keep_alive(self, now: float) -> None:
-        """Pings a silent client, and closes 1011 on one that does not answer."""
-        if self.pinged_at is None:
-            if now - self.heard_at > self.server.ping_interval:
-                self.pinged_at = now
+        """Ping a silent client; close with 1011 if it does not answer."""
+        if self.ping_sent_at is None:
+            if now - self.last_received_at > self.server.ping_interval:
+                self.ping_sent_at = now
                 self.core.send_ping(os.urandom(4))
                 self.flush()
-        elif now - self.pinged_at > self.server.ping_timeout:
+        elif now - self.ping_sent_at > self.server.ping_timeout:
             self.close(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
 
     def log(self, action: str) -> None:
-        self.server.log_action("websocket", action, self.details)
+        self.server.log_action("websocket", action, self.log_details)
 
 
 class WebSocketFactory:
-    """Makes the protocols; all that Daphne's HTTP side wants of a factory."""
+    """Makes the WebSocket protocols for Daphne's HTTP side."""
 
     def __init__(self, server: "FaithfulServer") -> None:
         self.server = server
@@ -491,17 +529,17 @@ class WebSocketFactory:
 
 
 class FaithfulServer(daphne.server.Server):
-    """Daphne's server with our WebSocket protocol and an end that is told to the clients."""
+    """Daphne's server with this package's WebSocket protocol, guard and shutdown."""
 
     def __init__(self, *args: Any, ready_callable: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, ready_callable=self.ready, **kwargs)
-        self.tell_ready = ready_callable
-        self.stopped = threading.Event()
-        self.stalled = Stalled()
+        self.when_ready = ready_callable  # called when the server is set up
+        self.stopped = threading.Event()  # set when the reactor has stopped
+        self.stalls = StallDetector()
 
     def run(self) -> None:
-        # Under the autoreloader this runs in a daemon thread, which would die with its
-        # sockets open: the main thread waits for the farewell instead.
+        # Under the autoreloader this runs in a daemon thread, which would end with its
+        # sockets open: the main thread waits for the closing handshakes instead.
         if threading.current_thread() is not threading.main_thread():
             atexit.register(self.stop_and_wait)
         try:
@@ -510,27 +548,28 @@ class FaithfulServer(daphne.server.Server):
             self.stopped.set()
 
     def ready(self) -> None:
-        """Daphne has made its own WebSocket factory and is about to start the reactor."""
+        """Replace Daphne's WebSocket factory and HTTP channel, before the reactor starts."""
         self.ws_factory = WebSocketFactory(self)
         self.http_factory.buildProtocol = self.build_http_protocol
         reactor.callLater(SWEEP_SECONDS, self.cut_stalled)
         self.http_factory.protocol = GuardedChannel
-        # Nothing would guard HTTP/2, which Twisted speaks where `h2` is installed.
+        # Twisted offers HTTP/2 if `h2` is installed, and the guard reads HTTP/1.1 only.
         self.http_factory.acceptableProtocols = lambda: [b"http/1.1"]
-        if self.tell_ready:
-            self.tell_ready()
+        if self.when_ready:
+            self.when_ready()
 
     def build_http_protocol(self, address: Any) -> Any:
-        """Daphne's HTTP, with the forms left to Django.
+        """Return Daphne's HTTP protocol, which leaves parsing of forms to Django.
 
-        Twisted would parse each POST's form once more, for nobody, and answer a malformed
-        one by itself, with a bare 400.
+        Twisted would parse each POST's form in vain, and answer a malformed one by itself,
+        with a bare 400.
         """
         protocol = type(self.http_factory).buildProtocol(self.http_factory, address)
         protocol.requestFactory = partial(WebRequest, parsePOSTFormSubmission=False)
         return protocol
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        """Start the application for a connection, with the extension that cuts it."""
         cut = protocol.transport.abortConnection
         scope.setdefault("extensions", {})[CUT_EXTENSION] = cut
         if scope["type"] != "websocket":
@@ -542,7 +581,7 @@ class FaithfulServer(daphne.server.Server):
         return task
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        """ASGI ``send`` of an HTTP response: a stream waits for a client that reads slowly."""
+        """Send part of an HTTP response; a stream waits for a client that reads slowly."""
         streams = message.get("more_body", False) and not protocol.finished
         if message["type"] == "http.response.body" and protocol.channel is not None:
             if streams and protocol.producer is None:
@@ -554,10 +593,10 @@ class FaithfulServer(daphne.server.Server):
             await protocol.producer.writable.wait()
 
     def cut_stalled(self) -> None:
-        """Cut connections, HTTP's too, whose client does not take what waits for it."""
+        """Cut the connections, those of HTTP too, whose client does not read."""
         reactor.callLater(SWEEP_SECONDS, self.cut_stalled)
-        self.stalled.sweep(
-            Unread(
+        self.stalls.sweep(
+            Backlog(
                 transport=writer,
                 socket=writer.getHandle(),
                 size=len(writer.dataBuffer) - writer.offset + writer._tempDataLen,
@@ -568,23 +607,29 @@ class FaithfulServer(daphne.server.Server):
         )
 
     def kill_all_applications(self) -> defer.Deferred[None]:
-        """Daphne's name for the end: applications are cancelled, and clients told 1012."""
-        return defer.Deferred.fromFuture(asyncio.ensure_future(self.say_farewell()))
+        """End all connections; Daphne's name for the shutdown."""
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self.end_connections()))
 
-    async def say_farewell(self) -> None:
+    async def end_connections(self) -> None:
+        """Cancel the applications, and wait a while for responses and closing handshakes.
+
+        A cancelled application's WebSocket closes with 1012 (``application_ended``).
+        """
         tasks = {
             protocol: details["application_instance"]
             for protocol, details in self.connections.items()
             if "application_instance" in details
         }
         sockets = [p for p in self.connections if isinstance(p, WebSocketProtocol)]
-        answers = [task for protocol, task in tasks.items() if protocol not in sockets]
+        responses = [
+            task for protocol, task in tasks.items() if protocol not in sockets
+        ]
         for protocol in sockets:
             if protocol in tasks:
                 tasks[protocol].cancel()
-        if answers:  # a request that is about to be answered is
-            await asyncio.wait(answers, timeout=ANSWER_SECONDS)
-        for task in answers:
+        if responses:
+            await asyncio.wait(responses, timeout=RESPONSE_SECONDS)
+        for task in responses:
             task.cancel()
         closings = [asyncio.ensure_future(p.closed.wait()) for p in sockets]
         endings = [*tasks.values(), *closings]
@@ -592,14 +637,14 @@ class FaithfulServer(daphne.server.Server):
             await asyncio.wait(endings, timeout=SHUTDOWN_SECONDS)
 
     def stop_and_wait(self) -> None:
-        """Stops the reactor from another thread, and waits for it."""
+        """Stop the reactor from another thread, and wait for it."""
         if reactor.running:
             reactor.callFromThread(self.stop)
             self.stopped.wait(SHUTDOWN_SECONDS + 1)
 
 
 class DaphneCommand(CommandLineInterface):
-    """``daphne``'s command line with the faithful server: ``python -m echo.servers``."""
+    """Daphne's command line with the faithful server: ``python -m echo.servers``."""
 
     description = "Daphne, with a faithful WebSocket"
     server_class = FaithfulServer

@@ -1,7 +1,7 @@
-"""Stands between a connection's bytes and a server's HTTP parser, under both servers.
+"""Checks a connection's bytes before the server's HTTP parser, on both servers.
 
-Passes requests on one at a time, each head whole and judged, and bounds the time that a
-head and a body may take. Knows the event loop, and a connection by the methods of Connection.
+Forwards requests one at a time, each with a whole and checked head, and bounds the time that
+a head and a body may take. Knows the event loop and GuardedConnection, and no server.
 """
 
 import asyncio
@@ -13,33 +13,33 @@ from django.conf import settings
 
 from echo.servers.heads import MAX_HEAD_BYTES, Refusal, RequestReader
 
-# How long a refused client is read from, so that it can read the reason: closing at once
-# would answer what it still sends with a TCP reset, which can overtake the reason.
+# How long the server reads on after a refusal: closing at once would answer further bytes
+# with a TCP reset, which can overtake the reason.
 LINGER_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
 
 
-class Connection(Protocol):
-    """What a guard asks of a server's connection."""
+class GuardedConnection(Protocol):
+    """The methods of a server's connection that the guard calls."""
 
     def parse(self, data: bytes) -> None:
         """Give the bytes to the server's own parser."""
 
     def answer_has_begun(self) -> bool:
-        """True when the response to the current request is on its way."""
+        """Return True if the response to the current request has been started."""
 
     def end(self, response: bytes) -> None:
-        """Write the response, if any, and close for writing; no application answers now."""
+        """Write the response, close for writing, and drop what the application sends."""
 
     def close(self) -> None:
-        """Close the connection when what was written has been sent."""
+        """Close the connection once all written bytes have been sent."""
 
     def cut(self) -> None:
         """Close the connection both ways at once."""
 
     def pause(self) -> None:
-        """Stop reading; the server reads on when it has answered."""
+        """Stop reading until the server has answered."""
 
     def peer(self) -> str:
         """Return the client's address for the log."""
@@ -48,19 +48,23 @@ class Connection(Protocol):
 class Guard:
     """Guards one connection, from its first byte until it becomes a WebSocket or ends."""
 
-    def __init__(self, connection: Connection, *untrusted: bytes) -> None:
+    def __init__(self, connection: GuardedConnection, *untrusted: bytes) -> None:
         self.connection = connection
+        # Holds the bytes that have not been forwarded.
         self.reader = RequestReader(
             max_body_bytes=settings.MAX_BODY_BYTES, untrusted=untrusted
         )
-        self.requests = 0
-        self.answering = False  # a request has been passed on, and not been answered
-        self.advancing = False
-        self.refused = False  # what still arrives is discarded
-        self.upgraded = False  # the connection is a WebSocket's now
-        self.timer: asyncio.TimerHandle | None = None
-        self.watched: tuple[str, int] | None = None  # what the timer is for
-        self.watch()
+        self.requests = 0  # heads forwarded so far
+        self.answering = False  # a request has been forwarded and not been answered
+        self.advancing = False  # `advance` runs; parsing may call it again
+        self.refused = False  # a refusal was sent; further bytes are discarded
+        self.upgraded = False  # the connection belongs to a WebSocket
+        self.timer: asyncio.TimerHandle | None = (
+            None  # the current deadline, or the cut
+        )
+        # What the timer waits for (head, body or silence), and of which request.
+        self.deadline_for: tuple[str, int] | None = None
+        self.set_deadline()
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the client."""
@@ -71,32 +75,32 @@ class Guard:
         if self.answering and len(self.reader.buffer) > MAX_HEAD_BYTES:
             self.connection.pause()
 
-    def answered(self) -> None:
-        """The response is complete: the next request may follow."""
+    def response_sent(self) -> None:
+        """Forward the next request: the response to the one before is complete."""
         self.answering = self.upgraded = False
         self.advance()
 
     def advance(self) -> None:
-        """Pass on what is whole."""
+        """Forward all that may be forwarded now, and set the next deadline."""
         if self.advancing or self.refused or self.upgraded:
             return
         self.advancing = True
         try:
-            while self.may_read() and self.pass_on():
+            while self.may_read() and self.forward():
                 pass
         except Refusal as refusal:
             self.refuse(refusal)
         finally:
             self.advancing = False
-        self.watch()
+        self.set_deadline()
 
     def may_read(self) -> bool:
-        """True in a body, and between requests; a request waits for the answer before it."""
+        """Return True in a body and between requests: requests are answered in turn."""
         over = self.refused or self.upgraded
         return not over and (self.reader.in_body or not self.answering)
 
-    def pass_on(self) -> bool:
-        """Give the parser what it may have now; False when more has to arrive."""
+    def forward(self) -> bool:
+        """Give the parser the next piece; return False if none is whole."""
         begins = not self.reader.in_body
         data = self.reader.read()
         if not data:
@@ -110,11 +114,11 @@ class Guard:
         return True
 
     def rest(self) -> bytes:
-        """Return what came behind a handshake, for the WebSocket."""
+        """Return the bytes that came after a handshake: the WebSocket's first frames."""
         return self.reader.take(len(self.reader.buffer))
 
-    def watch(self) -> None:
-        """Set the deadline of what is waited for now: a head, or the rest of a body."""
+    def set_deadline(self) -> None:
+        """Set the deadline for a head or the rest of a body; no-op if it is set already."""
         if self.refused or self.upgraded:
             waits = None
         elif self.reader.in_body:
@@ -123,7 +127,7 @@ class Guard:
             waits = None
         else:
             waits = ("head" if self.reader.buffer else "silence", self.requests)
-        if waits == self.watched:
+        if waits == self.deadline_for:
             return
         self.stop()
         if waits:
@@ -132,24 +136,26 @@ class Guard:
                 if self.reader.in_body
                 else settings.HEAD_TIMEOUT_SECONDS
             )
-            self.after(seconds, self.time_out, waits[0], seconds)
-            self.watched = waits
+            self.set_timer(seconds, self.time_out, waits[0], seconds)
+            self.deadline_for = waits
 
-    def after(self, seconds: float, do: Callable[..., None], *arguments: Any) -> None:
-        """Set the timer."""
+    def set_timer(
+        self, seconds: float, do: Callable[..., None], *arguments: Any
+    ) -> None:
+        """Call ``do`` after so many seconds."""
         loop = asyncio.get_running_loop()
         self.timer = loop.call_later(seconds, do, *arguments)
 
     def stop(self) -> None:
-        """Forget the deadline."""
+        """Cancel the timer."""
         if self.timer:
             self.timer.cancel()
-        self.timer = self.watched = None
+        self.timer = self.deadline_for = None
 
     def time_out(self, what: str, seconds: float) -> None:
         if what == "silence":
             self.stop()
-            self.end_silence()
+            self.close_idle()
         else:
             self.refuse(
                 Refusal(
@@ -157,17 +163,21 @@ class Guard:
                 )
             )
 
-    def end_silence(self) -> None:
-        """Close without a word; the rest of the last answer may take its time.
+    def close_idle(self) -> None:
+        """Close an idle connection without a response.
 
-        Cutting at once would be a TCP reset under Twisted.
+        The last response may still be on its way, so it is cut only later; cutting at once
+        is a TCP reset under Twisted.
         """
         seconds = settings.WRITE_TIMEOUT_SECONDS if self.requests else LINGER_SECONDS
-        self.after(seconds, self.connection.cut)
+        self.set_timer(seconds, self.connection.cut)
         self.connection.close()
 
     def refuse(self, refusal: Refusal) -> None:
-        """Answer in the application's place, and end the connection."""
+        """Send the refusal instead of a response, and end the connection.
+
+        A response that has been started cannot be replaced: the connection is cut.
+        """
         if self.refused:
             return
         self.refused = True
@@ -181,7 +191,7 @@ class Guard:
             return
         head = self.reader.head
         response = refusal.encode()
-        if head is not None and head.method == b"HEAD":  # its answer has no body
+        if head is not None and head.method == b"HEAD":  # its response has no body
             response = response.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
-        self.after(LINGER_SECONDS, self.connection.cut)
+        self.set_timer(LINGER_SECONDS, self.connection.cut)
         self.connection.end(response)

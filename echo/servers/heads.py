@@ -1,8 +1,8 @@
-"""The rules of RFC 9112 under both servers: request heads, and where their bodies end.
+"""Reads HTTP requests by the rules of RFC 9112: heads, and where bodies end.
 
-Knows bytes only: no server, no socket and no application. What passes here is written out
-again in one form that every parser reads alike, so that two servers, or a server and the
-proxy before it, cannot disagree about where a request ends.
+Knows bytes only: no server, no socket and no application. Each request is written out again
+in one form that every parser reads alike, so that two servers, or a server and a proxy,
+cannot disagree about where a request ends (request smuggling).
 """
 
 import base64
@@ -19,10 +19,10 @@ from echo.protocol import error_body, reason_phrase
 # The request line and all header lines.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 1000
-# A chunk's size with its extensions, which nobody uses; trailers are discarded.
+# A chunk's size and its extensions, which no client uses; trailers are discarded.
 MAX_CHUNK_LINE_BYTES = 256
 MAX_TRAILER_BYTES = 8 * 1024
-# What a refusal quotes of a request.
+# How much of a request an error quotes.
 MAX_QUOTED_BYTES = 80
 
 TOKEN = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
@@ -32,14 +32,14 @@ FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
-# CONNECT is for proxies.
+# Without CONNECT, which is for proxies.
 METHODS = frozenset(method.encode() for method in HTTPMethod) - {b"CONNECT"}
-# Given twice, each reader of the request could take another one.
+# Refused when repeated: two readers of the request could take different ones.
 SINGLE_HANDSHAKE_HEADERS = (b"origin", b"sec-websocket-key", b"sec-websocket-version")
 
 
 class Refusal(Exception):
-    """A request that no application gets to see; says expected, got, and remedy."""
+    """A request that does not reach the application; says expected, got, and remedy."""
 
     def __init__(
         self, status: int, detail: str, headers: Mapping[str, str] | None = None
@@ -50,7 +50,7 @@ class Refusal(Exception):
         self.headers = headers or {}
 
     def encode(self) -> bytes:
-        """Return the whole response; the connection ends with it."""
+        """Return the whole response, which ends the connection."""
         body = json.dumps(error_body(self.status, self.detail), ensure_ascii=False)
         payload = body.encode()
         headers = {
@@ -66,13 +66,13 @@ class Refusal(Exception):
 
 
 def quoted(value: bytes | bytearray) -> str:
-    """Return the start of what a stranger sent, printable."""
+    """Return the beginning of a client's bytes, escaped."""
     return repr(bytes(value[:MAX_QUOTED_BYTES]))[1:]
 
 
 @dataclass
 class Head:
-    """A request's head: names as they came, values without the space around them."""
+    """A request's head: header names as sent, values without surrounding whitespace."""
 
     method: bytes
     target: bytes
@@ -80,16 +80,16 @@ class Head:
     headers: list[tuple[bytes, bytes]]
 
     def get_all(self, name: bytes) -> list[bytes]:
-        """Return the values of a header, which is named in lower case."""
+        """Return all values of a header; ``name`` is in lower case."""
         return [value for key, value in self.headers if key.lower() == name]
 
     def elements(self, name: bytes) -> list[bytes]:
-        """Return the elements of a list header; empty ones count for nothing."""
+        """Return the elements of a list header without the empty ones."""
         parts = b",".join(self.get_all(name)).split(b",")
         return [part for part in (part.strip(b" \t") for part in parts) if part]
 
     def replace(self, name: bytes, value: bytes | None) -> None:
-        """Put one value in the place of all that a header has; None removes it."""
+        """Replace all values of a header by one; None removes the header."""
         places = [i for i, (key, _) in enumerate(self.headers) if key.lower() == name]
         if places and value is not None:
             self.headers[places[0]] = (self.headers[places[0]][0], value)
@@ -99,7 +99,7 @@ class Head:
 
     @property
     def is_handshake(self) -> bool:
-        """True when a WebSocket is asked for, rightly or wrongly."""
+        """True if the request asks for a WebSocket, in a valid way or not."""
         return b"websocket" in [part.lower() for part in self.elements(b"upgrade")]
 
     def encode(self) -> bytes:
@@ -109,7 +109,7 @@ class Head:
 
 
 def parse_head(data: bytes) -> Head:
-    """Return the head in these bytes, which end with the empty line."""
+    """Return the head in these bytes, which end with an empty line. Raises Refusal."""
     request_line, *lines = data[:-4].split(b"\r\n")
     match = REQUEST_LINE.fullmatch(request_line)
     if not match:
@@ -139,12 +139,15 @@ def parse_field(line: bytes) -> tuple[bytes, bytes]:
     return name, value.strip(b" \t")
 
 
-def judge(head: Head, untrusted: frozenset[bytes]) -> None:
-    """Refuse a head that no application should see, and write it in one form."""
+def normalize(head: Head, untrusted: frozenset[bytes]) -> None:
+    """Check a head, and bring it into the form that every parser reads alike.
+
+    Raises Refusal.
+    """
     if head.method not in METHODS:
         allowed = ", ".join(sorted(method.decode() for method in METHODS))
         raise Refusal(501, f"expected one of {allowed}, got {quoted(head.method)}")
-    # `X_Real_Ip` would pass for `X-Real-Ip` where Django looks (CVE-2015-0219).
+    # Django cannot tell `X_Real_Ip` from `X-Real-Ip` (CVE-2015-0219).
     head.headers = [
         (name, value)
         for name, value in head.headers
@@ -152,18 +155,18 @@ def judge(head: Head, untrusted: frozenset[bytes]) -> None:
     ]
     if head.version == b"HTTP/1.0":  # its clients know no 100 (RFC 9110 section 10.1.1)
         head.replace(b"expect", None)
-    judge_forwarded(head)
-    judge_host(head)
+    check_forwarded(head)
+    check_host(head)
     if head.is_handshake:
-        judge_handshake(head)
-    else:  # h2c, which nobody here speaks
+        check_handshake(head)
+    else:  # h2c, for example, which neither server supports
         head.replace(b"upgrade", None)
 
 
-def judge_forwarded(head: Head) -> None:
-    """Refuse X-Forwarded-… that is no ASCII: a proxy passes on what it got, and adds to it.
+def check_forwarded(head: Head) -> None:
+    """Refuse X-Forwarded-… headers outside ASCII.
 
-    Daphne decodes it as UTF-8, and fails.
+    A proxy forwards what the client sent, and Daphne fails to decode it as UTF-8.
     """
     for name, value in head.headers:
         if name.lower().startswith(b"x-forwarded-") and not value.isascii():
@@ -172,8 +175,11 @@ def judge_forwarded(head: Head) -> None:
             )
 
 
-def judge_host(head: Head) -> None:
-    """Require one Host, and an absolute-form target's in its place (RFC 9112 section 3.2)."""
+def check_host(head: Head) -> None:
+    """Require one Host; replace it by the one in an absolute-form target.
+
+    RFC 9112 section 3.2.
+    """
     hosts = head.get_all(b"host")
     if len(hosts) > 1 or (not hosts and head.version == b"HTTP/1.1"):
         raise Refusal(
@@ -185,7 +191,7 @@ def judge_host(head: Head) -> None:
             head.replace(b"host", authority)
         else:
             head.headers.append((b"Host", authority))
-    # Not allowed in a target; one parser would end the path there, and others would not.
+    # Not allowed in a target: some parsers end the path there, others do not.
     head.target = head.target.replace(b"#", b"%23")
 
 
@@ -202,8 +208,8 @@ def split_absolute(target: bytes) -> tuple[bytes, bytes]:
     return authority, path if path.startswith(b"/") else b"/" + path
 
 
-def judge_handshake(head: Head) -> None:
-    """Refuse what is no handshake of RFC 6455 section 4.2.1."""
+def check_handshake(head: Head) -> None:
+    """Refuse a WebSocket handshake that breaks RFC 6455 section 4.2.1."""
     if head.method != b"GET":
         raise Refusal(
             405,
@@ -222,7 +228,7 @@ def judge_handshake(head: Head) -> None:
     for name in SINGLE_HANDSHAKE_HEADERS:
         if len(head.get_all(name)) > 1:
             raise Refusal(400, f"expected one {name.decode().title()}, got several")
-    judge_version_and_key(head)
+    check_version_and_key(head)
     head.replace(b"connection", b", ".join(options))
     head.replace(b"upgrade", b"websocket")
     # An empty offer would be selected by `subprotocol=*`.
@@ -230,7 +236,8 @@ def judge_handshake(head: Head) -> None:
     head.replace(b"sec-websocket-protocol", offers or None)
 
 
-def judge_version_and_key(head: Head) -> None:
+def check_version_and_key(head: Head) -> None:
+    """Require version 13 and a key of 16 bytes in base64."""
     version = b"".join(head.get_all(b"sec-websocket-version"))
     if version != b"13":
         raise Refusal(
@@ -255,7 +262,7 @@ def judge_version_and_key(head: Head) -> None:
 
 
 def tokens(head: Head, name: bytes) -> list[bytes]:
-    """Return the elements of a list header, each of which must be a token."""
+    """Return the elements of a list header. Raises Refusal for one that is no token."""
     elements = head.elements(name)
     for element in elements:
         if not TOKEN.fullmatch(element):
@@ -268,9 +275,9 @@ def tokens(head: Head, name: bytes) -> list[bytes]:
 
 
 def body_length(head: Head) -> int | None:
-    """Return the bytes of the body, None for a chunked one (RFC 9112 section 6.3).
+    """Return the body's size in bytes, or None if it is chunked (RFC 9112 section 6.3).
 
-    Both framings at once, or one of them twice, is how a request is smuggled past a proxy.
+    Refuses both framings at once, and one of them twice: request smuggling uses these.
     """
     codings, lengths = (
         head.get_all(b"transfer-encoding"),
@@ -301,34 +308,35 @@ def body_length(head: Head) -> int | None:
 
 
 class RequestReader:
-    """Cuts the bytes of a connection into requests that are fit for a server's parser.
+    """Cuts the bytes of a connection into checked requests for a server's parser.
 
-    ``untrusted`` names headers, in lower case, that a stranger may not send; they are taken
-    out of the head.
+    ``untrusted`` names the headers, in lower case, that are removed because only a proxy
+    may set them.
     """
 
     def __init__(
         self, *, max_body_bytes: int, untrusted: Iterable[bytes] = frozenset()
     ) -> None:
-        self.buffer = bytearray()
+        self.buffer = bytearray()  # received and not read yet
         self.max_body_bytes = max_body_bytes
         self.untrusted = frozenset(untrusted)
-        self.head: Head | None = None  # of the request that was read last
-        self.searched = 0  # bytes of the buffer known to hold no end of a head
-        self.body_bytes = 0  # of this request so far, framing included
-        self.missing_bytes = 0  # of this body, or of this chunk
-        self.trailer_bytes = 0
+        self.head: Head | None = None  # of the current request, or the last one
+        self.searched = 0  # leading bytes of the buffer without the end of a head
+        self.body_bytes = 0  # of the current request so far, framing included
+        self.missing_bytes = 0  # of the current body or chunk
+        self.trailer_bytes = 0  # of the current request so far
+        # Reads the next part of the current request; None from it means "not whole yet".
         self.step: Callable[[], bytes | None] = self.read_head
 
     @property
     def in_body(self) -> bool:
-        """True when a body has begun and not ended."""
+        """True if a body has begun and not ended."""
         return self.step != self.read_head
 
     def read(self) -> bytes:
-        """Return what the parser may have now; b"" when more has to arrive.
+        """Return the bytes for the parser: a whole head, or part of a body; b"" if none.
 
-        A head comes alone. Raises Refusal.
+        Raises Refusal.
         """
         if not self.in_body:
             return self.read_head() or b""
@@ -343,7 +351,8 @@ class RequestReader:
             del buffer[: len(buffer) - len(buffer.lstrip(b"\r\n"))]
         end = buffer.find(b"\r\n\r\n", self.searched, MAX_HEAD_BYTES)
         if end < 0:
-            self.judge_incomplete()
+            self.check_incomplete()
+            # The last three bytes may begin the four that end a head.
             self.searched = max(len(buffer) - 3, 0)
             return None
         data = bytes(buffer[: end + 4])
@@ -351,12 +360,12 @@ class RequestReader:
         self.searched = self.body_bytes = self.trailer_bytes = 0
         self.head = None
         self.head = head = parse_head(data)
-        judge(head, self.untrusted)
+        normalize(head, self.untrusted)
         self.start_body(body_length(head))
         return head.encode()
 
-    def judge_incomplete(self) -> None:
-        """Refuse at once what can become no head."""
+    def check_incomplete(self) -> None:
+        """Refuse bytes that cannot become a head, before the rest has arrived."""
         buffer = self.buffer
         if buffer and not TOKEN.match(buffer, 0, 1):
             raise Refusal(400, f"expected an HTTP request, got {quoted(buffer)}")
@@ -395,14 +404,17 @@ class RequestReader:
             self.step = self.read_head
         return data
 
-    def count(self, size: int) -> None:
-        """Framing counts too, or chunks of one byte would cost without bound."""
+    def count_body_bytes(self, size: int) -> None:
+        """Add to the body's size. Raises Refusal over the limit.
+
+        Framing counts too, or chunks of one byte would cost without bound.
+        """
         self.body_bytes += size
         if self.body_bytes > self.max_body_bytes:
             raise self.too_large()
 
     def take_line(self, limit: int) -> bytes | None:
-        """Return the next line without its end, None when it has not come yet."""
+        """Return the next line without its end, or None if it is not whole."""
         end = self.buffer.find(b"\r\n", 0, limit)
         if end < 0:
             if len(self.buffer) >= limit:
@@ -424,7 +436,7 @@ class RequestReader:
                 400, f"expected a chunk's size in hexadecimal, got {quoted(line)}"
             )
         size = int(match[1], 16)
-        self.count(len(line) + size + 4)
+        self.count_body_bytes(len(line) + size + 4)
         self.missing_bytes = size
         self.step = self.read_chunk if size else self.read_trailer
         return b""

@@ -1,7 +1,7 @@
-"""Cuts connections whose client takes nothing while bytes wait for it; both servers use it.
+"""Cuts connections whose client takes no bytes while some wait for it, on both servers.
 
-Such a connection cannot end by itself: a close frame would wait behind those bytes, and a
-pong could not be seen, because a client that does not read is not read from.
+Such a connection cannot end by itself: a close frame would wait behind those bytes, and no
+pong would be seen, because the server does not read from a client that does not read.
 """
 
 import socket
@@ -13,27 +13,27 @@ from typing import Any
 
 from django.conf import settings
 
-# How often the connections are looked at.
+# Time between two sweeps over the connections.
 SWEEP_SECONDS = 1.0
 # `tcpi_bytes_acked` in Linux's `struct tcp_info`, and where it ends.
 BYTES_ACKED = struct.Struct("120xQ")
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
-    """A connection for whose client bytes wait in the server's own buffer."""
+class Backlog:
+    """The bytes that wait in the server's own buffer for one client."""
 
-    transport: Any
+    transport: Any  # the key of the connection between sweeps
     socket: Any
-    size: int
+    size: int  # in bytes
     cut: Callable[[], None]
 
     def progress(self) -> int:
         """Return a number that changes whenever the client takes bytes.
 
-        The kernel counts what the client's side has acknowledged. The size of our own
-        buffer is a coarse measure, for systems and sockets without that count: the kernel
-        takes nothing more until a third of its buffer, a megabyte, is free.
+        The kernel counts the bytes that the client has acknowledged. Without that count
+        (other systems, other sockets) it is the size of the backlog, which is coarse: the
+        kernel takes nothing more until a third of its buffer, a megabyte, is free.
         """
         try:
             info = self.socket.getsockopt(
@@ -44,27 +44,26 @@ class Unread:
             return self.size
 
 
-class Stalled:
-    """Remembers, of the connections with bytes that wait, when their clients last took any.
+class StallDetector:
+    """Finds connections with a backlog whose client has stopped taking bytes.
 
-    Nothing is counted when bytes are written: a sweep costs each connection one look at
-    the size of its buffer, and the others nothing.
+    Writing costs nothing extra: a sweep looks at the backlogs only.
     """
 
     def __init__(self) -> None:
-        # By transport: the progress, and when it was first seen to stand there.
-        self.standing: dict[Any, tuple[int, float]] = {}
+        # By transport: the progress at the last sweep, and when it was first seen.
+        self.progress_seen: dict[Any, tuple[int, float]] = {}
 
-    def sweep(self, waiting: Iterable[Unread]) -> None:
+    def sweep(self, backlogs: Iterable[Backlog]) -> None:
         """Cut each connection whose client took nothing for WRITE_TIMEOUT_SECONDS."""
         now = time.monotonic()
-        before, self.standing = self.standing, {}
-        for unread in waiting:
-            progress = unread.progress()
-            seen, since = before.get(unread.transport, (None, now))
+        before, self.progress_seen = self.progress_seen, {}
+        for backlog in backlogs:
+            progress = backlog.progress()
+            seen, since = before.get(backlog.transport, (None, now))
             if progress != seen:
                 since = now
             if now - since >= settings.WRITE_TIMEOUT_SECONDS:
-                unread.cut()
+                backlog.cut()
             else:
-                self.standing[unread.transport] = progress, since
+                self.progress_seen[backlog.transport] = progress, since

@@ -1,4 +1,8 @@
-"""uvicorn made faithful: the same core, and an orderly end of every connection."""
+"""uvicorn with the same WebSocket core and guard as Daphne, and an orderly shutdown.
+
+uvicorn has no setting for any of this, so the methods of its protocols are replaced when the
+application is imported.
+"""
 
 import asyncio
 import contextlib
@@ -24,28 +28,29 @@ from echo.servers.core import (
     MAX_UNREAD_BYTES,
     MAX_UNREAD_MESSAGES,
     SHUTDOWN_SECONDS,
-    PatientCore,
+    DeferringCore,
 )
 from echo.servers.guard import Guard
 from echo.servers.heads import Refusal
-from echo.servers.stalled import SWEEP_SECONDS, Stalled, Unread
+from echo.servers.stalled import SWEEP_SECONDS, Backlog, StallDetector
 
-# A client that has failed is quiet when nothing has come for so long.
+# TLS closes when nothing has arrived for so long.
 QUIET_SECONDS = 0.5
 SHUTTING_DOWN = "the server is shutting down: try again"
 
 
-class ClosesOverTls:
-    """A connection that closes only when what is on its way here does no harm."""
+class TlsClose:
+    """Closes a TLS connection without a TCP reset."""
 
     transport: Any  # asyncio's or uvloop's
+    # Closes the transport, unless more bytes arrive before; None before the close.
     quiet_timer: asyncio.TimerHandle | None = None
 
     def close_over_tls(self) -> None:
-        """Closes; what is on its way here is read first, where it would do harm.
+        """Close the connection, under asyncio once no more bytes arrive.
 
-        uvloop reads on until the client's end of the stream. asyncio's TLS fails when
-        anything else comes, and resets the connection: it is closed when all is quiet.
+        asyncio's TLS resets a closing connection on which bytes arrive; uvloop's reads on
+        until the client's end of the stream.
         """
         if not isinstance(self.transport, _SSLProtocolTransport):
             self.transport.close()
@@ -57,12 +62,15 @@ class ClosesOverTls:
         )
 
 
-class FaithfulMethods(ClosesOverTls):
-    """The methods that uvicorn's WebSocket protocol gets in the place of its own."""
+class WebSocketMethods(TlsClose):
+    """The methods that replace those of uvicorn's WebSocket protocol.
 
-    conn: PatientCore
-    queue: asyncio.Queue[dict[str, Any]]
-    writable: asyncio.Event
+    Attributes without a value are uvicorn's own, and ``stock_`` methods are those replaced.
+    """
+
+    conn: DeferringCore
+    queue: asyncio.Queue[dict[str, Any]]  # events for the application
+    writable: asyncio.Event  # set while the transport's buffer has room
     handle_events: Callable[[], None]
     stock_send: Callable[[Any], Awaitable[None]]
     stock_shutdown: Callable[[], None]
@@ -71,25 +79,29 @@ class FaithfulMethods(ClosesOverTls):
     stop_keepalive: Callable[[], None]
     handshake_complete: bool
     disconnected: bool
-    read_paused: bool
-    close_sent: bool
+    read_paused: bool  # the transport's reading is paused, other than by `writable`
+    close_sent: bool  # the application's last event is queued
     close_timer: asyncio.TimerHandle | None
     pong_timer: asyncio.TimerHandle | None
     ping_timeout: float
     frames: list[bytes]
     curr_msg_data_type: str
-    unread_bytes = 0
-    turn_planned = False
-    failed = False
+    unread_bytes = 0  # of the messages in `queue`
+    turn_scheduled = False  # `take_turn` will run in the loop's next iteration
+    failed = False  # a failure of the core has been handled
 
     async def receive(self) -> dict[str, Any]:
-        """Asking for the next event says that the last one is dealt with."""
+        """ASGI ``receive``: return the next event.
+
+        An application that asks for the next event has handled the one before: a deferred
+        end is due when there are no more.
+        """
         queue = self.queue
         if queue.empty():
             self.conn.application_waits = True
-            if self.conn.held is not None:
-                self.conn.take_held()
-                self.handle_ending()
+            if self.conn.deferred is not None:
+                self.conn.apply_deferred()
+                self.process()
         event = await queue.get()
         if queue.empty():
             self.unread_bytes = 0
@@ -98,89 +110,92 @@ class FaithfulMethods(ClosesOverTls):
         return event
 
     def data_received(self, data: bytes) -> None:
-        """Takes a packet, and leaves the rest of one with many frames to the next turn."""
+        """Parse the first turn of a packet, and schedule the rest."""
         if self.quiet_timer is not None:
-            self.close_over_tls()
+            self.close_over_tls()  # starts the timer again
         self.conn.receive_data(data)
-        self.handle_ending()
-        self.give_way()
-        early = 0 if self.handshake_complete else len(self.conn.reader.buffer)
-        if early >= MAX_UNREAD_BYTES and not self.read_paused:
-            self.read_paused = True
-            self.transport.pause_reading()
+        self.process()
+        self.end_turn()
+        # Frames before the handshake's response wait in the core's buffer: bound it.
+        early_bytes = 0 if self.handshake_complete else len(self.conn.reader.buffer)
+        if early_bytes >= MAX_UNREAD_BYTES:
+            self.pause_reading()
 
-    def give_way(self) -> None:
-        """Reads no more before the rest of a packet has been parsed, a turn at a time."""
+    def end_turn(self) -> None:
+        """Pause reading while a packet has frames left; schedule them if all is read."""
         if self.conn.turn_over and not self.transport.is_closing():
-            if not self.read_paused:
-                self.read_paused = True
-                self.transport.pause_reading()
+            self.pause_reading()
             if self.queue.empty() or self.close_sent:
                 self.read_on()
 
+    def pause_reading(self) -> None:
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
     def read_on(self) -> None:
-        """Reads on; what has been read and not parsed comes first, after the others' turn."""
+        """Resume reading, after the bytes that have been read have been parsed.
+
+        The rest of a turn is parsed in the loop's next iteration, after other connections.
+        """
         if not self.conn.turn_over:
             self.read_paused = False
             if self.writable.is_set():
                 self.transport.resume_reading()
-        elif not self.turn_planned:
-            self.turn_planned = True
+        elif not self.turn_scheduled:
+            self.turn_scheduled = True
             asyncio.get_running_loop().call_soon(self.take_turn)
 
     def take_turn(self) -> None:
-        self.turn_planned = False
+        """Parse the next turn's frames."""
+        self.turn_scheduled = False
         if not self.writable.is_set() or self.transport.is_closing():
             return
         self.conn.take_turn()
-        self.handle_ending()
+        self.process()
         if self.queue.empty() or self.close_sent:
             self.read_on()
 
     def eof_received(self) -> bool:
-        """Answers what came before a half-close, then closes; uvicorn closes at once.
+        """Answer what came before a half-close, then close; uvicorn closes at once.
 
-        True keeps the connection open, which TLS cannot.
+        Return True to keep the connection open, which TLS cannot.
         """
         if self.conn.state is not State.OPEN or not self.transport.can_write_eof():
             return False
         self.conn.receive_eof()
-        if self.conn.held is None:
-            self.handle_ending()
+        if self.conn.deferred is None:
+            self.process()
             return False
         return True
 
     def send_receive_event_to_app(self) -> None:
-        """Queues a message, and reads on while few wait: uvicorn pauses for each one."""
-        payload = bytes(self.frames.pop())  # the core has put its fragments together
+        """Queue a message; pause reading if the application has too much unread.
+
+        uvicorn pauses after each message.
+        """
+        payload = bytes(self.frames.pop())  # the core has joined the fragments
         if self.close_sent:
-            return
-        if self.curr_msg_data_type == "text":  # the core has seen that it is UTF-8
+            return  # no event may follow a disconnect
+        if self.curr_msg_data_type == "text":  # the core has checked the UTF-8
             self.queue.put_nowait(
                 {"type": "websocket.receive", "text": payload.decode()}
             )
         else:
             self.queue.put_nowait({"type": "websocket.receive", "bytes": payload})
         self.unread_bytes += len(payload)
-        too_much = (
+        if (
             self.unread_bytes >= MAX_UNREAD_BYTES
             or self.queue.qsize() >= MAX_UNREAD_MESSAGES
-        )
-        if too_much and not self.read_paused:
-            self.read_paused = True
-            self.transport.pause_reading()
+        ):
+            self.pause_reading()
 
     async def send(self, message: dict[str, Any]) -> None:
-        """Messages go straight to the core; uvicorn's own does the rest."""
+        """ASGI ``send``: messages go straight to the core, anything else to uvicorn."""
         if message["type"] != "websocket.send" or self.conn.state is not State.OPEN:
-            if not self.close_sent or self.disconnected:  # else it comes too late
-                await self.stock_send(message)
-                if self.close_sent and self.close_timer:  # uvicorn's own waits to flush
-                    self.cut_in(CLOSE_TIMEOUT_SECONDS)
-                    if self.conn.turn_over:
-                        self.read_on()
-                self.handle_ending()
-                self.take_early_frames()
+            # Too late after a disconnect that the application has not read.
+            if not self.close_sent or self.disconnected:
+                await self.send_control(message)
             return
         if not self.writable.is_set():
             await self.writable.wait()
@@ -194,34 +209,45 @@ class FaithfulMethods(ClosesOverTls):
             self.conn.send_text(message["text"].encode())
         self.transport.write(b"".join(self.conn.data_to_send()))
 
-    def take_early_frames(self) -> None:
-        """Reads on after the handshake; what came before its answer comes first."""
-        self.give_way()
+    async def send_control(self, message: dict[str, Any]) -> None:
+        """Let uvicorn accept, refuse or close, and then read what waited for that."""
+        await self.stock_send(message)
+        if self.close_sent and self.close_timer:
+            # uvicorn's own timer only closes: the transport would wait for its buffer.
+            self.abort_after(CLOSE_TIMEOUT_SECONDS)
+            if self.conn.turn_over:
+                self.read_on()
+        self.process()
+        # Frames that arrived before the handshake's response have waited until now.
+        self.end_turn()
         if self.read_paused and self.queue.empty() and not self.transport.is_closing():
             self.read_on()
 
     def shutdown(self) -> None:
-        """Closes 1012, and waits for the answer, which would else meet a TCP reset."""
+        """Close with 1012 and wait for the answer: closing TCP now could send a reset."""
         if self.close_sent:
             self.stock_shutdown()
-            self.cut_in(SHUTDOWN_SECONDS)
+            self.abort_after(SHUTDOWN_SECONDS)
         elif not self.handshake_complete:
             self.refuse_for_shutdown()
         else:
             self.close_with(CloseCode.SERVICE_RESTART)
 
     def refuse_for_shutdown(self) -> None:
-        """Answers a handshake that the application has not: with 503, as Daphne does."""
+        """Refuse a handshake that the application has not answered, with 503 as Daphne."""
         self.close_sent = self.handshake_complete = True
         self.queue.put_nowait(
             {"type": "websocket.disconnect", "code": ABNORMAL_CLOSURE}
         )
         self.transport.write(Refusal(503, SHUTTING_DOWN).encode())
         self.transport.close()
-        self.cut_in(SHUTDOWN_SECONDS)
+        self.abort_after(SHUTDOWN_SECONDS)
 
     def send_500_response(self) -> None:
-        """What uvicorn does for an application that failed; an open connection gets 1011."""
+        """End the connection of an application that raised: 1011 if open, else a 500.
+
+        uvicorn calls this.
+        """
         if self.transport.is_closing():
             return
         if self.conn.state is State.OPEN:
@@ -230,18 +256,21 @@ class FaithfulMethods(ClosesOverTls):
             self.stock_send_500_response()
 
     def close_with(self, code: CloseCode) -> None:
-        """Closes, and gives the client a moment to answer."""
+        """Close with the code; cut the connection if the client does not answer in time."""
         self.stop_keepalive()
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
         self.conn.send_close(code)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
-        self.cut_in(SHUTDOWN_SECONDS)
+        self.abort_after(SHUTDOWN_SECONDS)
         self.read_on()
-        self.handle_ending()
+        self.process()
 
-    def cut_in(self, seconds: float) -> None:
-        """Cut the connection then, if it has not ended: a close may wait to be read."""
+    def abort_after(self, seconds: float) -> None:
+        """Cut the connection if it has not ended by then.
+
+        The client may never read the close frame.
+        """
         if self.close_timer is not None:
             self.close_timer.cancel()
         self.close_timer = asyncio.get_running_loop().call_later(
@@ -249,26 +278,26 @@ class FaithfulMethods(ClosesOverTls):
         )
 
     def keepalive_timeout(self) -> None:
-        """Waits on while the client is not read from: its pong could not be seen."""
+        """Close if a pong is late; wait on while reading is paused: no pong would be seen."""
         if self.read_paused or not self.writable.is_set():
             self.pong_timer = asyncio.get_running_loop().call_later(
                 self.ping_timeout, self.keepalive_timeout
             )
         elif not self.close_sent and not self.transport.is_closing():
             self.stock_keepalive_timeout()
-            self.cut_in(CLOSE_TIMEOUT_SECONDS)
+            self.abort_after(CLOSE_TIMEOUT_SECONDS)
 
-    def handle_ending(self) -> None:
-        """What the core had held back and has now taken."""
+    def process(self) -> None:
+        """Pass the core's events, or its failure, to the application and the transport."""
         if self.conn.parser_exc is not None:
             self.handle_parser_exception()
         else:
             self.handle_events()
 
     def handle_parser_exception(self) -> None:
-        """Fails the connection, and then reads on until the client has seen the reason.
+        """Send the close frame, and then read on until the client has read it.
 
-        uvicorn closes at once, and data on its way here makes that a TCP reset.
+        uvicorn closes at once, which is a TCP reset if more bytes arrive.
         """
         if self.failed or self.transport.is_closing():
             return
@@ -283,7 +312,7 @@ class FaithfulMethods(ClosesOverTls):
             self.transport.close()
             return
         if not self.transport.can_write_eof():  # TLS has no half-close
-            self.cut_in(CLOSE_TIMEOUT_SECONDS)
+            self.abort_after(CLOSE_TIMEOUT_SECONDS)
             self.close_over_tls()
             return
         self.transport.write_eof()
@@ -291,10 +320,10 @@ class FaithfulMethods(ClosesOverTls):
             self.read_paused = False
             self.transport.resume_reading()
         if self.close_timer is None:
-            self.cut_in(CLOSE_TIMEOUT_SECONDS)
+            self.abort_after(CLOSE_TIMEOUT_SECONDS)
 
     def pause_writing(self) -> None:
-        """A client that does not take what it is sent is not read from: pings cost too."""
+        """Stop reading too: answers to pings need room in the write buffer as well."""
         self.writable.clear()
         self.transport.pause_reading()
 
@@ -307,7 +336,7 @@ class FaithfulMethods(ClosesOverTls):
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """Cuts a connection with a TCP reset, so that the kernel drops what it holds too."""
+    """Cut a connection with a TCP reset, so that the kernel drops its send buffer too."""
     with contextlib.suppress(OSError):
         transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
@@ -316,13 +345,13 @@ def reset(transport: asyncio.Transport) -> None:
 
 
 async def cut_stalled(connections: Iterable[Any]) -> None:
-    """Cuts connections, HTTP's too, whose client does not take what waits for it."""
-    stalled = Stalled()
+    """Cut the connections, those of HTTP too, whose client does not read."""
+    stalls = StallDetector()
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
         transports = [protocol.transport for protocol in connections]
-        stalled.sweep(
-            Unread(
+        stalls.sweep(
+            Backlog(
                 transport=transport,
                 socket=transport.get_extra_info("socket"),
                 size=transport.get_write_buffer_size(),
@@ -334,7 +363,7 @@ async def cut_stalled(connections: Iterable[Any]) -> None:
 
 
 def sweep_connections(server: Any) -> None:
-    """Starts ``cut_stalled`` with each server; it ends with the server's event loop."""
+    """Run ``cut_stalled`` in each server, until the end of its event loop."""
     stock_startup = server.startup
 
     async def startup(self: Any, *arguments: Any, **options: Any) -> None:
@@ -345,13 +374,16 @@ def sweep_connections(server: Any) -> None:
     server.startup = startup
 
 
-class GuardedMethods(ClosesOverTls):
-    """The methods that uvicorn's HTTP protocols get in the place of their own."""
+class HttpMethods(TlsClose):
+    """The methods that replace those of uvicorn's two HTTP protocols.
+
+    Attributes without a value are uvicorn's own, and ``stock_`` methods are those replaced.
+    """
 
     client: tuple[str, int] | None
-    cycle: Any  # the request that is being answered, or was
-    flow: Any
-    guard: Guard
+    cycle: Any  # the current request and its response, or the last one
+    flow: Any  # pauses and resumes reading
+    guard: Guard  # from connection_made on
     stock_connection_made: Callable[[Any], None]
     stock_connection_lost: Callable[[Exception | None], None]
     stock_data_received: Callable[[bytes], None]
@@ -369,30 +401,30 @@ class GuardedMethods(ClosesOverTls):
 
     def data_received(self, data: bytes) -> None:
         if self.quiet_timer is not None:
-            self.close_over_tls()
+            self.close_over_tls()  # starts the timer again
         self.guard.receive(data)
-        if self.guard.reader.buffer:  # a head that is not whole has a deadline
+        if self.guard.reader.buffer:  # the guard has a deadline for the rest of a head
             self._unset_keepalive_if_required()
 
     def on_response_complete(self) -> None:
         self.stock_on_response_complete()
         if not self.transport.is_closing():
-            self.guard.answered()
+            self.guard.response_sent()
 
     def send_400_response(self, message: str) -> None:
-        """uvicorn's parser has found what the guard has not."""
+        """Refuse what uvicorn's parser has rejected and the guard has not."""
         self.guard.refuse(Refusal(400, message))
 
     def shutdown(self) -> None:
-        """Ends the connection, at the latest when its request is answered."""
+        """End the connection once its request has been answered."""
         if self.guard.refused:
             self.transport.abort()
-        elif self.guard.reader.in_body:  # which may never come
+        elif self.guard.reader.in_body:  # the rest of the body may never come
             self.guard.refuse(Refusal(503, SHUTTING_DOWN))
         else:
             self.stock_shutdown()
 
-    # --- what the guard asks ------------------------------------------------------------
+    # --- GuardedConnection --------------------------------------------------------------
 
     def parse(self, data: bytes) -> None:
         self.stock_data_received(data)
@@ -431,14 +463,14 @@ class GuardedMethods(ClosesOverTls):
         return "{}:{}".format(*self.client) if self.client else "-"
 
 
-class OldClients:
-    """The method that httptools' requests get, for clients that speak HTTP/1.0."""
+class Http10Body:
+    """The method that replaces httptools' ``send``, for clients that use HTTP/1.0."""
 
     scope: dict[str, Any]
     chunked_encoding: bool | None
     expected_content_length: int
     stock_send: Callable[[Any], Awaitable[None]]
-    ends_with_connection = False
+    ends_with_connection = False  # the body has no length of its own
 
     async def send(self, message: dict[str, Any]) -> None:
         """End a body of unknown length with the connection: HTTP/1.0 has no chunks."""
@@ -447,16 +479,16 @@ class OldClients:
             if self.scope["http_version"] == "1.0" and b"content-length" not in names:
                 self.ends_with_connection = True
                 self.chunked_encoding = False
-        elif self.ends_with_connection:  # so much is as long as it should be
+        elif self.ends_with_connection:  # uvicorn compares it with what is sent
             self.expected_content_length = len(message.get("body", b""))
         await self.stock_send(message)
 
 
-def let_cut(protocol: Any) -> None:
-    """Gives an application the means to cut its connection.
+def add_cut_extension(protocol: Any) -> None:
+    """Add the extension that cuts a connection to the scopes of a protocol.
 
-    uvicorn only closes, and a transport that is closed waits for a client that does not
-    read, for ever.
+    uvicorn only closes, and a closed transport waits for ever for a client that does not
+    read.
     """
     stock_run_asgi = protocol.run_asgi
 
@@ -467,8 +499,8 @@ def let_cut(protocol: Any) -> None:
     protocol.run_asgi = run_asgi
 
 
-# What is replaced here, or called by what replaces it. uvicorn sets the attributes that
-# are no methods in its constructors.
+# Uvicorn's methods and attributes that this module replaces or uses. Attributes are found
+# in the code of the constructors, which set them.
 HTTP_METHODS = (
     "connection_made",
     "connection_lost",
@@ -523,11 +555,11 @@ REMEDY = "install the versions in requirements.txt, or start `python -m echo.ser
 
 
 class UnknownUvicorn(Exception):
-    """This uvicorn is not the one that the methods here were written for."""
+    """The installed uvicorn lacks something that this module replaces or uses."""
 
 
 def require(kind: type, methods: Iterable[str], attributes: Iterable[str]) -> None:
-    """Raise UnknownUvicorn unless the class has the methods, and sets the attributes."""
+    """Raise UnknownUvicorn unless the class has the methods and sets the attributes."""
     missing = [name for name in methods if not callable(getattr(kind, name, None))]
     known = kind.__init__.__code__.co_names  # type: ignore[misc]
     missing += [name for name in attributes if name not in known]
@@ -539,8 +571,8 @@ def require(kind: type, methods: Iterable[str], attributes: Iterable[str]) -> No
 
 
 def replace_methods(kind: type, methods: type) -> None:
-    """Put the methods in the place of the class's own, which are kept as stock_…."""
-    inherited = vars(ClosesOverTls) if issubclass(methods, ClosesOverTls) else {}
+    """Replace the class's methods, and keep those replaced as ``stock_<name>``."""
+    inherited = vars(TlsClose) if issubclass(methods, TlsClose) else {}
     for name, value in [*inherited.items(), *vars(methods).items()]:
         if name.startswith("__"):
             continue
@@ -550,29 +582,28 @@ def replace_methods(kind: type, methods: type) -> None:
 
 
 def make_uvicorn_faithful() -> None:
-    """Gives uvicorn's protocols the same core and guard, whatever options it started with.
+    """Give uvicorn's protocols the same core and guard as Daphne's, whatever its options.
 
-    uvicorn imports the application before it listens, and has no setting for any of this:
-    the names that it looks up for each connection are the seam. Under another server a
-    uvicorn that cannot be changed does no harm.
+    uvicorn imports the application before it listens. If its version is unknown, exit under
+    uvicorn, and log a warning under any other server.
     """
-    runs = "uvicorn.server" in sys.modules
+    is_uvicorn = "uvicorn.server" in sys.modules
     try:
-        change_uvicorn()
+        patch_uvicorn()
     except (UnknownUvicorn, ImportError) as error:
-        if runs:
+        if is_uvicorn:
             sys.exit(f"uvicorn would run without this site's rules: {error}")
         logging.getLogger(__name__).warning("uvicorn cannot serve this site: %s", error)
 
 
-def change_uvicorn() -> None:
-    """Replace what has to be replaced, when all of it is there."""
+def patch_uvicorn() -> None:
+    """Replace the methods. Raises UnknownUvicorn or ImportError before any change."""
     from uvicorn.protocols.http.flow_control import FlowControl
     from uvicorn.protocols.websockets import websockets_sansio_impl as uvicorn
     from uvicorn.server import Server
 
-    def core(*, max_size: int, **options: Any) -> PatientCore:
-        return PatientCore(max_size=settings.ECHO_MAX_MESSAGE_BYTES, **options)
+    def core(*, max_size: int, **options: Any) -> DeferringCore:
+        return DeferringCore(max_size=settings.ECHO_MAX_MESSAGE_BYTES, **options)
 
     protocol = uvicorn.WebSocketsSansIOProtocol
     require(protocol, WEBSOCKET_METHODS, WEBSOCKET_ATTRIBUTES)
@@ -585,16 +616,16 @@ def change_uvicorn() -> None:
         if cycle.__module__.endswith("httptools_impl"):
             require(cycle, ("send",), ("chunked_encoding", "expected_content_length"))
     uvicorn.ServerProtocol = core  # type: ignore[misc, assignment]
-    replace_methods(protocol, FaithfulMethods)
-    let_cut(protocol)
+    replace_methods(protocol, WebSocketMethods)
+    add_cut_extension(protocol)
     for kind, cycle in modules:
-        replace_methods(kind, GuardedMethods)
-        let_cut(cycle)
-        if cycle.__module__.endswith("httptools_impl"):  # h11 sees to it itself
-            replace_methods(cycle, OldClients)
+        replace_methods(kind, HttpMethods)
+        add_cut_extension(cycle)
+        if cycle.__module__.endswith("httptools_impl"):  # h11 handles HTTP/1.0 itself
+            replace_methods(cycle, Http10Body)
     sweep_connections(Server)
     check_at_start(Server, protocol, tuple(kind for kind, _ in modules))
-    # uvicorn takes a refusal with a status of its own for no answer, and logs an error.
+    # uvicorn logs an error for a handshake that the application has refused by itself.
     logging.getLogger("uvicorn.error").addFilter(
         lambda record: (
             record.msg != "ASGI callable returned without completing handshake."
@@ -603,7 +634,7 @@ def change_uvicorn() -> None:
 
 
 def http_modules() -> list[tuple[type, type]]:
-    """Return uvicorn's HTTP protocols and their requests; httptools need not be there."""
+    """Return uvicorn's HTTP protocols and their requests; httptools is optional."""
     from uvicorn.protocols.http import h11_impl
 
     kinds: list[tuple[type, type]] = [
@@ -619,7 +650,7 @@ def http_modules() -> list[tuple[type, type]]:
 
 
 def check_at_start(server: Any, websocket: type, http: tuple[type, ...]) -> None:
-    """Let uvicorn start only with protocols that have been changed here."""
+    """Exit at startup if uvicorn's options name a protocol that was not changed here."""
     stock_startup = server.startup
 
     async def startup(self: Any, *arguments: Any, **options: Any) -> None:
