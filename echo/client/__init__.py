@@ -1,5 +1,5 @@
 """The command-line client: ``manage.py wsclient``, and a library without Django.
 
-``session`` is a run from the first connection to the exit code; ``connection`` puts the
-sans-I/O core of ``websockets`` on a socket; ``trace`` reads the bytes that go by.
+``session`` is a run from the first connection to the exit code; ``connection`` runs the
+sans-I/O core of ``websockets`` on a socket; ``trace`` decodes the bytes in both directions.
 """

@@ -1,6 +1,8 @@
 """One WebSocket connection: the sans-I/O core of ``websockets`` on an asyncio stream.
 
-Every byte passes ``watch`` on its way, which is what ``--trace`` shows.
+``watch`` gets every byte in both directions, for ``--trace``. The asyncio connection of
+``websockets`` does not serve here: it shows no bytes, waits for the end of TCP after a close
+frame and after a refused handshake, and fails messages of more than 4,096 fragments.
 """
 
 import asyncio
@@ -20,25 +22,26 @@ from echo.client.trace import Direction
 from echo.protocol import CloseCode
 
 READ_BYTES = 64 * 1024
-# After both close frames the server ends the TCP connection (RFC 6455 section 7.1.1); one
-# that does not is left alone.
+# How long to wait for the server to end the TCP connection after both close frames (RFC
+# 6455 section 7.1.1).
 LINGER_SECONDS = 1.0
 
+# Called with empty bytes at the end of the stream.
 Watch = Callable[[Direction, bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """How a connection ended; 1005 is a close frame without a code, 1006 no close frame."""
+    """How a connection ended."""
 
-    code: int
+    code: int  # 1005 for a close frame without a code, 1006 for no close frame
     reason: str
-    clean: bool  # both sides have said a close frame
+    clean: bool  # both sides have sent a close frame
     cause: str = ""  # of an end that is not clean
 
 
-class Connection:
-    """An open WebSocket; ``opening.connect`` makes it."""
+class ClientConnection:
+    """A WebSocket; ``opening.connect`` returns an open one."""
 
     def __init__(
         self,
@@ -48,13 +51,15 @@ class Connection:
         watch: Watch,
     ) -> None:
         self.core = core
-        self.response: Response | None = None
+        self.response: Response | None = None  # to the handshake
         self._reader = reader
         self._writer = writer
         self._watch = watch
-        self._arrived: deque[Payload] = deque()
+        self._messages: deque[Payload] = deque()  # received and not returned yet
+        # Of the message that is arriving: its payload so far, and its type.
         self._fragments: list[bytes] = []
         self._is_text = False
+        # Why this side failed the connection, where the core would not have.
         self._failure = ""
 
     @property
@@ -63,10 +68,13 @@ class Connection:
         return self.core.state is State.OPEN
 
     async def handshake(self, headers: tuple[tuple[str, str], ...]) -> None:
-        """Asks for a WebSocket and reads the answer. Raises what the core thinks of it."""
+        """Send the request with these headers, and read the response.
+
+        Raises the core's exception for a response that is not a valid handshake.
+        """
         request = self.core.connect()
-        lay_over(request.headers, headers)
-        # A key of the user's own is answered like one of ours.
+        replace_headers(request.headers, headers)
+        # The core checks the response against its own key.
         self.core.key = request.headers["Sec-WebSocket-Key"]
         self.core.send_request(request)
         await self._flush()
@@ -76,7 +84,7 @@ class Connection:
             raise self.core.handshake_exc
 
     async def send(self, payload: Payload) -> None:
-        """Sends one message; waits while the server does not read."""
+        """Send one message; wait while the server does not read."""
         if isinstance(payload, str):
             self.core.send_text(payload.encode())
         else:
@@ -84,19 +92,19 @@ class Connection:
         await self._flush()
 
     async def receive(self) -> Payload | None:
-        """The next message; None when the server's close frame or the end has come."""
-        while not self._arrived and not self._is_over:
+        """Return the next message, or None after the server's close frame or the end."""
+        while not self._messages and not self._is_over:
             await self._read()
-        return self._arrived.popleft() if self._arrived else None
+        return self._messages.popleft() if self._messages else None
 
     async def close(self, code: int, reason: str) -> None:
-        """Sends the close frame; the server's answer ends ``receive``."""
+        """Send the close frame; after the server's answer, ``receive`` returns None."""
         if self.is_open:
             self.core.send_close(code, reason)
             await self._flush()
 
-    async def finish(self) -> None:
-        """Waits a moment for the server to end the TCP connection."""
+    async def linger(self) -> None:
+        """Wait for the server to end the TCP connection, LINGER_SECONDS at most."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
                 while self.core.state is not State.CLOSED:
@@ -104,7 +112,7 @@ class Connection:
 
     @property
     def closure(self) -> Closure:
-        """How the connection ended, as far as it has."""
+        """How the connection has ended so far."""
         sent, received = self.core.close_sent, self.core.close_rcvd
         cause = "the connection ended without a close frame"
         if sent is not None and (failure := self._protocol_failure):
@@ -114,12 +122,12 @@ class Connection:
         return Closure(1006, "", clean=False, cause=cause)
 
     def abort(self) -> None:
-        """Ends the TCP connection now, if it has not ended."""
+        """End the TCP connection now, if it has not ended."""
         self._writer.transport.abort()
 
     @property
     def _protocol_failure(self) -> str:
-        """What the server has sent against the protocol, or nothing."""
+        """The server's violation of the protocol, or an empty string."""
         error = self.core.parser_exc
         ended = error is None or isinstance(error, EOFError)
         return self._failure or ("" if ended else str(error))
@@ -133,6 +141,7 @@ class Connection:
         )
 
     async def _read(self) -> None:
+        """Read once from the stream, and process what has arrived."""
         try:
             data = await self._reader.read(READ_BYTES)
         except OSError:  # a reset; ssl.SSLError is one too
@@ -144,13 +153,13 @@ class Connection:
             self.core.receive_eof()
         for event in self.core.events_received():
             if isinstance(event, Frame):
-                self._take(event)
+                self._assemble(event)
             elif isinstance(event, Response):
                 self.response = event
         await self._flush()
 
-    def _take(self, frame: Frame) -> None:
-        """Puts fragments together; the core has checked their order."""
+    def _assemble(self, frame: Frame) -> None:
+        """Add a frame to its message; the core has checked the order of the fragments."""
         if frame.opcode > Opcode.BINARY or self._failure:
             return
         if frame.opcode is not Opcode.CONT:
@@ -161,13 +170,13 @@ class Connection:
         payload = b"".join(self._fragments)
         self._fragments.clear()
         try:
-            self._arrived.append(payload.decode() if self._is_text else payload)
+            self._messages.append(payload.decode() if self._is_text else payload)
         except UnicodeDecodeError as error:
             self._failure = f"invalid UTF-8 at position {error.start} of a text message"
             self.core.fail(CloseCode.INVALID_DATA, "invalid UTF-8")
 
     async def _flush(self) -> None:
-        """Writes what the core has to send; an empty chunk is the end of the stream."""
+        """Write the core's bytes; an empty chunk ends the stream."""
         for data in self.core.data_to_send():
             if data:
                 self._watch(Direction.SENT, data)
@@ -175,12 +184,12 @@ class Connection:
             elif self._writer.can_write_eof():
                 with suppress(OSError, RuntimeError):
                     self._writer.write_eof()
-        with suppress(ConnectionError):  # the reader is told of it as well
+        with suppress(ConnectionError):  # `_read` sees the end of the stream too
             await self._writer.drain()
 
 
-def lay_over(headers: Headers, given: tuple[tuple[str, str], ...]) -> None:
-    """Adds headers; one that the handshake has already is replaced."""
+def replace_headers(headers: Headers, given: tuple[tuple[str, str], ...]) -> None:
+    """Add headers in place of those with the same name."""
     for name in {name.lower() for name, _ in given}:
         if name in headers:
             del headers[name]

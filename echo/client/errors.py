@@ -1,10 +1,10 @@
-"""The ways a run of the client ends, as exit codes."""
+"""The client's exit codes, and the error that carries one."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a shell script learns from a run."""
+    """The result of a run, for shell scripts."""
 
     CLEAN = 0
     NOT_CONNECTED = 1
@@ -14,9 +14,9 @@ class ExitCode(IntEnum):
 
 
 class ClientError(Exception):
-    """A run that did not end well; the text says expected, got, and remedy.
+    """The reason why a run fails; the text says expected, got, and remedy.
 
-    ``retry`` tells that the same attempt may succeed later, for ``--reconnect``.
+    ``retry`` is True if the same attempt may succeed later, for ``--reconnect``.
     """
 
     def __init__(self, exit_code: ExitCode, text: str, *, retry: bool = False) -> None:

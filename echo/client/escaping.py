@@ -1,4 +1,4 @@
-"""Makes text from the wire safe to show on a terminal."""
+"""Escapes text from the wire, so that it is safe on a terminal."""
 
 import json
 import unicodedata
@@ -10,7 +10,7 @@ JOINERS = frozenset("\u200c\u200d")
 
 
 def escape(text: str) -> str:
-    """The text with control and format characters as Python writes them: ``\\x1b``."""
+    """Return the text with control and format characters escaped as in Python: ``\\x1b``."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(map(escape_character, text))
@@ -21,16 +21,16 @@ def escape_character(character: str) -> str:
 
 
 def is_unsafe(character: str) -> bool:
-    """True for what a terminal may act on, or show as nothing."""
+    """Return True for a character that a terminal may act on or not show."""
     unsafe = unicodedata.category(character) in UNSAFE_CATEGORIES
     return unsafe and character not in JOINERS
 
 
 def escape_bytes(data: bytes) -> str:
-    """Bytes as the UTF-8 text that they mostly are; those that are not, as ``\\xff``."""
+    """Return bytes as UTF-8 text, with invalid ones as ``\\xff``."""
     return escape(data.decode(errors="backslashreplace"))
 
 
 def escape_json(line: str) -> str:
-    """A line of JSON with the same characters as ``\\u`` escapes, which JSON allows raw."""
+    """Return a line of JSON with the same characters as ``\\u`` escapes."""
     return "".join(json.dumps(c)[1:-1] if is_unsafe(c) else c for c in line)

@@ -1,13 +1,13 @@
-"""Reads WebSocket frames out of any bytes, for the trace: it shows and never judges.
+"""Decodes WebSocket frames from any bytes, valid or not, for the trace.
 
-The core of ``websockets`` hides the masking key and stops at the first frame that is
-wrong, which is the one that a trace is for.
+The core of ``websockets`` hides the masking key, and stops at the first invalid frame, which
+is the one that a trace has to show.
 """
 
 import sys
 from dataclasses import dataclass
 
-# RFC 6455 section 5.2: a 7-bit length of 126 or 127 announces that many further bytes.
+# RFC 6455 section 5.2: after a 7-bit length of 126 or 127, the length has this many bytes.
 EXTENDED_LENGTH_BYTES = {126: 2, 127: 8}
 MASK_BIT = 0x80
 
@@ -20,13 +20,13 @@ class WireFrame:
     fin: bool
     rsv: int  # RSV1, RSV2 and RSV3 as the bits of a number from 0 to 7
     opcode: int
-    length: int  # the payload's, as the header states it
-    masking_key: bytes | None  # None where the MASK bit is 0
-    wire_payload: bytes  # masked where there is a key; cut where the parser was told to
+    length: int  # the payload's, by the header
+    masking_key: bytes | None  # None if the MASK bit is 0
+    wire_payload: bytes  # masked if there is a key; at most what the parser keeps
 
     @property
     def payload(self) -> bytes:
-        """The payload as the application sees it."""
+        """The unmasked payload."""
         if self.masking_key is None:
             return self.wire_payload
         size = len(self.wire_payload)
@@ -38,25 +38,26 @@ class WireFrame:
 class FrameParser:
     """Cuts a stream of bytes into frames, in whatever pieces it arrives.
 
-    At most ``keep`` bytes of each payload are kept, so that a huge frame costs no memory.
+    Keeps at most ``keep`` bytes of each payload, so that a huge frame costs no memory.
     """
 
     def __init__(self, keep: int = sys.maxsize) -> None:
         self._keep = keep
-        self._header = bytearray()
-        self._payload = bytearray()
-        self._arrived = 0
+        self._header = bytearray()  # of the current frame so far
+        self._payload = bytearray()  # of the current frame so far, as far as it is kept
+        self._arrived = 0  # bytes of the current payload, kept or not
 
     @property
     def unfinished(self) -> bytes:
-        """What has arrived of a frame that is not whole."""
+        """The bytes of a frame that is not whole."""
         return bytes(self._header + self._payload)
 
     def feed(self, data: bytes) -> list[WireFrame]:
-        """The frames that these bytes complete."""
+        """Return the frames that these bytes complete."""
         frames: list[WireFrame] = []
         position = 0
         while position < len(data):
+            # No header is longer than 14 bytes.
             position += self._take_header(data[position : position + 14])
             if len(self._header) < header_size(self._header):
                 break
@@ -67,6 +68,7 @@ class FrameParser:
 
     def _take_header(self, data: bytes) -> int:
         taken = 0
+        # The first two bytes decide how many more the header has.
         while missing := header_size(self._header) - len(self._header):
             piece = data[taken : taken + missing]
             self._header += piece
@@ -100,7 +102,7 @@ class FrameParser:
 
 
 def header_size(header: bytes | bytearray) -> int:
-    """The header's size in bytes, as far as its first bytes tell."""
+    """Return the header's size in bytes; 2 until its first two bytes are there."""
     if len(header) < 2:
         return 2
     extended = EXTENDED_LENGTH_BYTES.get(header[1] & ~MASK_BIT, 0)
@@ -108,7 +110,7 @@ def header_size(header: bytes | bytearray) -> int:
 
 
 def payload_length(header: bytes | bytearray) -> int:
-    """The payload's size in bytes, from a whole header."""
+    """Return the payload's size in bytes; the header must be whole."""
     short = header[1] & ~MASK_BIT
     extended = EXTENDED_LENGTH_BYTES.get(short)
     return int.from_bytes(header[2 : 2 + extended]) if extended else short

@@ -1,4 +1,4 @@
-"""Opens a connection: network, TLS and handshake, and a clear word for what goes wrong."""
+"""Opens a connection: network, TLS and handshake; turns each failure into a ClientError."""
 
 import asyncio
 import errno
@@ -9,19 +9,19 @@ from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatu
 from websockets.http11 import Response
 from websockets.typing import Origin, Subprotocol
 
-from echo.client.connection import Connection, Watch
+from echo.client.connection import ClientConnection, Watch
 from echo.client.errors import ClientError, ExitCode
 from echo.client.escaping import escape
 from echo.client.options import Options
 from echo.client.proxy import open_stream
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-# A refusal with one of these may be over by the next attempt.
+# The same handshake may succeed later after one of these.
 RETRY_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 
-async def connect(options: Options, watch: Watch) -> Connection:
-    """An open connection. Raises ClientError."""
+async def connect(options: Options, watch: Watch) -> ClientConnection:
+    """Return an open connection. Raises ClientError."""
     try:
         async with asyncio.timeout(options.timeout):
             return await attempt(options, watch)
@@ -42,8 +42,8 @@ async def connect(options: Options, watch: Watch) -> Connection:
         raise handshake_problem(options, error) from None
 
 
-async def attempt(options: Options, watch: Watch) -> Connection:
-    """An open connection, with the errors of those who know of them."""
+async def attempt(options: Options, watch: Watch) -> ClientConnection:
+    """Return an open connection. Raises the errors of asyncio, ssl and websockets."""
     core = ClientProtocol(
         options.uri,
         origin=None if options.origin is None else Origin(options.origin),
@@ -51,7 +51,7 @@ async def attempt(options: Options, watch: Watch) -> Connection:
         max_size=MAX_MESSAGE_BYTES,
     )
     tls = tls_context(options) if options.uri.secure else None
-    connection = Connection(core, *await open_stream(options.uri, tls), watch)
+    connection = ClientConnection(core, *await open_stream(options.uri, tls), watch)
     try:
         await connection.handshake(options.headers)
     except BaseException:
@@ -61,7 +61,7 @@ async def attempt(options: Options, watch: Watch) -> Connection:
 
 
 def tls_context(options: Options) -> ssl.SSLContext:
-    """Checks the server's certificate, unless that is switched off."""
+    """Return a context that checks the server's certificate, unless ``-k`` is given."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     if options.insecure:
@@ -71,7 +71,7 @@ def tls_context(options: Options) -> ssl.SSLContext:
 
 
 def tls_problem(options: Options, error: ssl.SSLError) -> ClientError:
-    """The server's certificate is not trusted, or it speaks no TLS."""
+    """Return the error for an untrusted certificate, or a server without TLS."""
     if isinstance(error, ssl.SSLCertVerificationError):
         got = escape(error.verify_message.rstrip("."))
         text = (
@@ -85,15 +85,15 @@ def tls_problem(options: Options, error: ssl.SSLError) -> ClientError:
 
 
 def network_problem(options: Options, error: OSError) -> ClientError:
-    """Nobody listens, the name is unknown, or the network says no."""
+    """Return the error for a refused connection, an unknown name or a network failure."""
     host, port = options.uri.host, options.uri.port
     got = escape(error.strerror or str(error))
-    # asyncio puts the errors of several addresses into one text without a number.
+    # asyncio joins the errors of several addresses into one text without an errno.
     if isinstance(error, ConnectionRefusedError) or (
         f"[Errno {errno.ECONNREFUSED}]" in str(error)
     ):
         got = "connection refused, nobody listens there; start the server or check the port"
-    if not got:  # asyncio's own, for a stream that ends during the TLS handshake
+    if not got:  # asyncio's error for a stream that ends during the TLS handshake
         got = "the server ended the connection during the TLS handshake"
     if options.uri.secure and isinstance(error, ConnectionResetError):
         got += "; is it a ws:// server?"
@@ -103,7 +103,7 @@ def network_problem(options: Options, error: OSError) -> ClientError:
 
 
 def refusal(options: Options, response: Response) -> ClientError:
-    """The server has answered with another status than 101: all that it said."""
+    """Return the error for a status other than 101, with the whole response."""
     status = f"{response.status_code} {response.reason_phrase}".strip()
     lines = [f"expected 101 from {options.url}, got {status}"]
     lines += [f"{name}: {value}" for name, value in response.headers.raw_items()]
@@ -118,7 +118,7 @@ def refusal(options: Options, response: Response) -> ClientError:
 
 
 def handshake_problem(options: Options, error: InvalidHandshake) -> ClientError:
-    """The answer is no handshake, or not one that fits ours."""
+    """Return the error for a response that is not a valid handshake."""
     cause = error.__cause__ if isinstance(error, InvalidMessage) else error
     return ClientError(
         ExitCode.NOT_CONNECTED,

@@ -1,7 +1,7 @@
-"""What a run of the client is asked to do: one dataclass, and the parsers of its values.
+"""The options of a run: one dataclass, and the parsers of its values.
 
-A value that cannot be honoured is an ArgumentTypeError that says expected and got;
-argparse names the option in front of it and exits with 2.
+An invalid value raises ArgumentTypeError, which says expected and got; argparse puts the
+option's name in front and exits with 2.
 """
 
 import re
@@ -16,18 +16,18 @@ from websockets.uri import WebSocketURI, parse_uri
 from echo import durations
 from echo.protocol import MAX_CLOSE_REASON_BYTES, is_sendable_close_code, is_utf8
 
-# gorilla's is localhost:8080; this is where `manage.py runserver` listens.
+# Where `manage.py runserver` listens; gorilla's default is localhost:8080.
 DEFAULT_ADDRESS = "localhost:8000"
-DEFAULT_TIMEOUT_SECONDS = (
-    30.0  # longer than the longest delay that /echo can be asked for
-)
+# Longer than the longest delay of /echo.
+DEFAULT_TIMEOUT_SECONDS = 30.0
 CLOCK_INTERVAL_SECONDS = 1.0
 
 # How much of a value an error quotes.
 SHOWN_CHARACTERS = 60
 
 SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
-# RFC 3986: what a path or a query holds as it is; `%` because it may be quoted already.
+# RFC 3986: the characters that are not quoted in a path or a query. With `%`, because the
+# text may be quoted already.
 URL_CHARACTERS = "%:/?#[]@!$&'()*+,;=~"
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 # RFC 9110 section 5.6.2: header names and subprotocols are tokens.
@@ -38,7 +38,7 @@ HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """One run's settings; durations in seconds, and ``None`` where nothing was asked for."""
+    """One run's settings; durations in seconds, and ``None`` if not given."""
 
     uri: WebSocketURI
     headers: tuple[tuple[str, str], ...] = ()
@@ -47,8 +47,8 @@ class Options:
     insecure: bool = False
     timeout: float = DEFAULT_TIMEOUT_SECONDS
     delay: float = 0.0  # before the first message
-    interval: float = 0.0  # between two
-    wait: float | None = None
+    interval: float = 0.0  # between two messages
+    wait: float | None = None  # after the last message; None: until all is answered
     reconnect: bool = False
     close_code: int = 1000
     close_reason: str = ""
@@ -56,7 +56,7 @@ class Options:
 
     @property
     def url(self) -> str:
-        """The address as it is shown: without a user's name and password."""
+        """The address as shown: without a user's name and password."""
         uri = self.uri
         scheme = "wss" if uri.secure else "ws"
         host = build_host(uri.host, uri.port, uri.secure)
@@ -64,7 +64,10 @@ class Options:
 
 
 def parse_url(text: str) -> WebSocketURI:
-    """A ws, wss, http or https URL, or host:port/path; spaces and non-ASCII are quoted."""
+    """Return the address in a ws, wss, http or https URL, or in host:port/path.
+
+    Spaces and non-ASCII characters are quoted.
+    """
     try:
         parts = urlsplit(text if "://" in text else f"ws://{text}")
         scheme = SCHEMES[parts.scheme]
@@ -72,14 +75,14 @@ def parse_url(text: str) -> WebSocketURI:
             quote(part, URL_CHARACTERS) for part in (parts.path, parts.query)
         )
         uri = parse_uri(urlunsplit((scheme, parts.netloc, path, query, parts.fragment)))
-        uri.host.encode("idna")  # what the resolver would choke on
-        # A host that is not ASCII makes parse_uri quote the rest once more.
+        uri.host.encode("idna")  # raises now instead of in the resolver
+        # For a host that is not ASCII, parse_uri quotes the rest once more.
         return replace(uri, path=path, query=query)
     except KeyError:
         problem = f"the scheme {cut(parts.scheme)}"
     except InvalidURI as error:
         problem = f"{cut(text)}: {error.msg}"
-    except ValueError as error:  # a port that is no number, a host that is no name
+    except ValueError as error:  # an invalid port or host
         problem = f"{cut(text)}: {cut(str(error))}"
     raise ArgumentTypeError(
         "expected a ws://, wss://, http:// or https:// URL or host:port/path, "
@@ -88,7 +91,7 @@ def parse_url(text: str) -> WebSocketURI:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds, from Go style (``250ms``, ``1m30s``) or plain seconds."""
+    """Return seconds, from Go style (``250ms``, ``1m30s``) or plain seconds."""
     seconds = durations.parse_duration(text, UNIT_SECONDS)
     if seconds is None:
         raise ArgumentTypeError(
@@ -99,21 +102,21 @@ def parse_duration(text: str) -> float:
 
 
 def parse_positive_duration(text: str) -> float:
-    """A duration of more than nothing."""
+    """Return a duration above 0."""
     if seconds := parse_duration(text):
         return seconds
     raise ArgumentTypeError(f"expected a duration of more than 0 s, got {cut(text)}")
 
 
 def parse_count(text: str) -> int:
-    """A whole number from 1."""
+    """Return a whole number from 1."""
     if not re.fullmatch("[0-9]{1,18}", text) or int(text) == 0:
         raise ArgumentTypeError(f"expected a whole number from 1, got {cut(text)}")
     return int(text)
 
 
 def parse_header(text: str) -> tuple[str, str]:
-    """A header's name and value, from ``Name: value``."""
+    """Return a header's name and value, from ``Name: value``."""
     name, colon, value = text.partition(":")
     value = value.strip()
     if not colon or not TOKEN.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
@@ -122,12 +125,12 @@ def parse_header(text: str) -> tuple[str, str]:
 
 
 def parse_origin(text: str) -> str:
-    """An Origin header's value."""
+    """Return an Origin header's value."""
     return parse_header(f"Origin: {text}")[1]
 
 
 def parse_subprotocol(text: str) -> str:
-    """A subprotocol's name."""
+    """Return a subprotocol's name."""
     if not TOKEN.fullmatch(text):
         raise ArgumentTypeError(
             "expected a subprotocol name of letters, digits and !#$%&'*+.^_`|~-, got "
@@ -137,7 +140,7 @@ def parse_subprotocol(text: str) -> str:
 
 
 def parse_close_code(text: str) -> int:
-    """A close code that may go over the wire."""
+    """Return a close code that a close frame may carry."""
     if not re.fullmatch("[0-9]{4}", text) or not is_sendable_close_code(int(text)):
         raise ArgumentTypeError(
             f"expected a code from 1000-1003, 1007-1014 or 3000-4999, got {cut(text)}"
@@ -146,7 +149,7 @@ def parse_close_code(text: str) -> int:
 
 
 def parse_close_reason(text: str) -> str:
-    """Text that fits into a close frame."""
+    """Return a reason that fits in a close frame."""
     size = len(text.encode(errors="surrogatepass"))
     if size > MAX_CLOSE_REASON_BYTES or not text.isascii() and not is_utf8(text):
         raise ArgumentTypeError(
@@ -156,7 +159,7 @@ def parse_close_reason(text: str) -> str:
 
 
 def cut(text: str) -> str:
-    """Return a value as an error quotes it: escaped, and no longer than a line."""
+    """Return a value as an error quotes it: escaped and cut."""
     return repr(
         text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
     )

@@ -1,4 +1,4 @@
-"""What a run prints: lines to read, in gorilla's words, or one JSON object a line."""
+"""The output of a run: gorilla's lines, or one JSON object a line."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ MARKS = {Direction.SENT: "→", Direction.RECEIVED: "←"}
 
 
 class Output(Protocol):
-    """Both kinds of output tell of the same events, in the same order of names."""
+    """The events of a run, one method for each."""
 
     def connecting(self, url: str) -> None: ...
     def opened(self, url: str, subprotocol: str | None) -> None: ...
@@ -31,8 +31,8 @@ class Output(Protocol):
     def reconnecting(self, seconds: float, reason: str) -> None: ...
 
 
-class Plain:
-    """Lines to read. ``rtt`` adds round-trip times, ``timestamps`` the time of each line."""
+class PlainOutput:
+    """Prints lines; ``rtt`` adds round-trip times, ``timestamps`` the time of each line."""
 
     def __init__(
         self, write: WriteLine, form: Form, *, rtt: bool, timestamps: bool
@@ -50,10 +50,10 @@ class Plain:
             self._line(f"subprotocol: {escape(subprotocol)}")
 
     def sent(self, payload: Payload) -> None:
-        """Nothing: as in gorilla's client, only what arrives is printed."""
+        """Print nothing: as in gorilla's client, only received messages are shown."""
 
     def received(self, payload: Payload, rtt: float | None) -> None:
-        shown = show(payload, self._form)
+        shown = message_text(payload, self._form)
         after = f" ({rtt * 1000:.3f} ms)" if self._rtt and rtt is not None else ""
         self._line(f"recv: {shown}{after}")
 
@@ -65,7 +65,7 @@ class Plain:
         self._line("interrupt")
 
     def closed(self, closure: Closure, by: Direction) -> None:
-        self._line(f"closed: {describe(closure)}")
+        self._line(f"closed: {closure_text(closure)}")
 
     def reconnecting(self, seconds: float, reason: str) -> None:
         self._line(f"reconnecting in {seconds:.2f} s: {reason.splitlines()[0]}")
@@ -74,8 +74,8 @@ class Plain:
         self._write(f"{now('milliseconds')} {text}" if self._timestamps else text)
 
 
-class Json:
-    """One JSON object a line; ``rtt`` is in milliseconds, ``length`` in bytes on the wire."""
+class JsonOutput:
+    """Prints JSON objects; ``rtt`` is in milliseconds, ``length`` in bytes on the wire."""
 
     def __init__(self, write: WriteLine) -> None:
         self._write = write
@@ -113,8 +113,8 @@ class Json:
         self._write(escape_json(line))
 
 
-def show(payload: Payload, form: Form) -> str:
-    """A message in one line; a binary one in the form in which binary ones are written."""
+def message_text(payload: Payload, form: Form) -> str:
+    """Return a message as one line; a binary one in the form that the user writes."""
     if isinstance(payload, str):
         return escape(payload)
     if form is Form.HEX:
@@ -125,22 +125,22 @@ def show(payload: Payload, form: Form) -> str:
 
 
 def message_fields(payload: Payload) -> dict[str, Any]:
-    """A message as JSON: text as ``data``, binary as ``base64``."""
+    """Return a message as JSON: text as ``data``, binary as ``base64``."""
     if isinstance(payload, str):
         return {"type": "text", "data": payload, "length": len(payload.encode())}
     encoded = base64.b64encode(payload).decode()
     return {"type": "binary", "base64": encoded, "length": len(payload)}
 
 
-def describe(closure: Closure) -> str:
-    """A closure in words: the code, what it means, the server's reason."""
+def closure_text(closure: Closure) -> str:
+    """Return a closure as text: the code, its meaning, and the server's reason."""
     close = Close(closure.code, escape(closure.reason))
     text = str(close).replace(" [internal]", "")
     return f"{text}: {escape(closure.cause)}" if closure.cause else text
 
 
 def wire_lines(item: WireItem) -> list[str]:
-    """A handshake line by line, or a frame: its fields, and then its bytes."""
+    """Return the lines of a handshake, or a frame's fields and then its bytes."""
     if isinstance(item, WireBytes):
         before = "" if item.what == "handshake" else f"{item.what}: "
         lines = re.findall(rb"[^\n]*\n|[^\n]+", item.data)
@@ -162,7 +162,7 @@ def wire_lines(item: WireItem) -> list[str]:
 
 
 def hex_rows(label: str, data: bytes, *, ascii_column: bool = False) -> list[str]:
-    """Bytes in rows of sixteen, the first one labelled."""
+    """Return bytes in rows of sixteen, the first one labelled."""
     rows = []
     for start in range(0, len(data), 16):
         row = data[start : start + 16]
@@ -175,12 +175,12 @@ def hex_rows(label: str, data: bytes, *, ascii_column: bool = False) -> list[str
 
 
 def opcode_name(opcode: int) -> str:
-    """The opcode in RFC 6455's words; the reserved ones have none."""
+    """Return the opcode's name in RFC 6455, or "?" for a reserved one."""
     return Opcode(opcode).name if opcode in set(Opcode) else "?"
 
 
 def close_fields(frame: WireFrame) -> str:
-    """What a close frame says, when it says anything."""
+    """Return a close frame's code and reason as text, or "" if it has none."""
     if frame.opcode != Opcode.CLOSE or len(frame.payload) < 2:
         return ""
     code = int.from_bytes(frame.payload[:2])
@@ -189,7 +189,7 @@ def close_fields(frame: WireFrame) -> str:
 
 
 def wire_fields(item: WireItem) -> dict[str, Any]:
-    """The same as JSON; a payload is unmasked, and as much of it as is shown."""
+    """Return a handshake or a frame as JSON; the payload is unmasked, and may be cut."""
     if isinstance(item, WireBytes):
         return {"type": item.what, "data": item.data.decode("latin-1")}
     return {

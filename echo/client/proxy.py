@@ -1,7 +1,8 @@
-"""Opens the stream that a WebSocket runs over: TCP, through a proxy where one is set.
+"""Opens the stream of a WebSocket: TCP, or a tunnel through the environment's proxy.
 
-The environment's ``http_proxy``, ``https_proxy``, ``ws_proxy``, ``wss_proxy`` and
-``no_proxy`` are honoured as gorilla's dialer honours them: never for loopback.
+``http_proxy``, ``https_proxy``, ``ws_proxy``, ``wss_proxy`` and ``no_proxy`` are read as by
+gorilla's dialer: never for loopback. ``websockets`` finds and parses the proxy; the tunnel
+is made here, because its own hides the proxy's status line from the error.
 """
 
 import asyncio
@@ -15,14 +16,17 @@ from websockets.uri import WebSocketURI
 from echo.client.errors import ClientError, ExitCode
 from echo.client.escaping import escape
 
-# How much of what a proxy says an error quotes.
+# How much of a proxy's address or response an error quotes.
 SHOWN_CHARACTERS = 200
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def open_stream(uri: WebSocketURI, tls: ssl.SSLContext | None) -> Stream:
-    """A stream to the server, encrypted where ``tls`` is given. Raises ClientError, OSError."""
+    """Return a stream to the server, encrypted if ``tls`` is given.
+
+    Raises ClientError and OSError.
+    """
     proxy = None if is_loopback(uri.host) else get_proxy(uri)
     if proxy is None:
         return await asyncio.open_connection(uri.host, uri.port, ssl=tls)
@@ -30,7 +34,7 @@ async def open_stream(uri: WebSocketURI, tls: ssl.SSLContext | None) -> Stream:
 
 
 def is_loopback(host: str) -> bool:
-    """True for this machine's own addresses: localhost, 127.0.0.0/8 and ::1."""
+    """Return True for localhost and its subdomains, 127.0.0.0/8 and ::1."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -38,7 +42,7 @@ def is_loopback(host: str) -> bool:
 
 
 def http_proxy(url: str) -> Proxy:
-    """The proxy of the environment, which must be a plain HTTP one."""
+    """Return the parsed proxy. Raises ClientError unless it is a plain HTTP one."""
     try:
         proxy = parse_proxy(url)
         if proxy.scheme == "http":
@@ -53,7 +57,7 @@ def http_proxy(url: str) -> Proxy:
 
 
 async def tunnel(proxy: Proxy, uri: WebSocketURI, tls: ssl.SSLContext | None) -> Stream:
-    """A stream to the server through the proxy, which is asked with CONNECT."""
+    """Return a stream to the server through the proxy, which gets a CONNECT request."""
     reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
     try:
         writer.write(prepare_connect_request(proxy, uri, None))

@@ -1,7 +1,7 @@
-"""Where messages come from: the clock, the command line, standard input, or a prompt.
+"""The sources of messages: the clock, the command line, standard input, or a prompt.
 
-Every source has ``next``, which may be cancelled and loses nothing by it, so that a
-message waits out a reconnect.
+Every source has ``next``, which can be cancelled without losing a message: the message is
+sent after the reconnect.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from echo.client.errors import ClientError, ExitCode
 
 Payload = str | bytes
 READ_BYTES = 64 * 1024
-# Pieces of input read ahead of the sender; what is beyond stays in the pipe.
+# Pieces of input to read ahead of the sender; the rest stays in the pipe.
 MAX_BATCHES_AHEAD = 2
 
 
 class Form(Enum):
-    """How a message is written by the user: as text, or as binary in one of three ways."""
+    """How the user writes a message: as text, or as binary in one of three ways."""
 
     TEXT = "text"
     BINARY = "binary"
@@ -34,7 +34,7 @@ class Form(Enum):
 
 
 def encode(written: bytes, form: Form) -> Payload:
-    """The message that these bytes stand for. Raises ClientError."""
+    """Return the message for what the user wrote. Raises ClientError."""
     try:
         if form is Form.TEXT:
             return written.decode()
@@ -53,14 +53,15 @@ def encode(written: bytes, form: Form) -> Payload:
 
 
 def now(precision: str = "microseconds") -> str:
-    """The current time as RFC 3339 text."""
+    """Return the current time as RFC 3339 text."""
     return datetime.now(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
 
 
 class Source(Protocol):
-    """Gives the messages to send, one after another, and then None."""
+    """A source of the messages to send."""
 
-    async def next(self) -> Payload | None: ...
+    async def next(self) -> Payload | None:
+        """Return the next message, or None after the last one."""
 
 
 class Clock:
@@ -68,7 +69,7 @@ class Clock:
 
     def __init__(self, form: Form, count: int | None) -> None:
         self._form = form
-        self._left = count
+        self._left = count  # messages still to come; None: without end
 
     async def next(self) -> Payload | None:
         if self._left == 0:
@@ -92,17 +93,18 @@ class Listed:
 class Lines:
     """Each line of a file descriptor, without its line end, as one message.
 
-    A thread reads, because a regular file has no readiness to wait for and a terminal
-    that is set non-blocking would make our own output fail. It is a daemon: a read that
-    never returns keeps nobody from leaving.
+    A thread reads, because asyncio cannot wait for regular files, and a terminal that is
+    set non-blocking would make our own output fail. It is a daemon thread: a read that
+    never returns does not keep the process alive.
     """
 
     def __init__(self, descriptor: int, form: Form) -> None:
         self._descriptor = descriptor
         self._form = form
-        self._lines: deque[bytes] = deque()
+        self._lines: deque[bytes] = deque()  # of the current batch
+        # From the thread; the empty batch is the end.
         self._batches: asyncio.Queue[list[bytes]] = asyncio.Queue()
-        # Bounds what is read ahead: the thread takes room for a batch, ``next`` gives it.
+        # Bounds the batches: the thread acquires it for each, `next` releases it.
         self._room = threading.Semaphore(MAX_BATCHES_AHEAD)
         self._started = self._ended = False
 
@@ -119,7 +121,8 @@ class Lines:
         return encode(self._lines.popleft(), self._form) if self._lines else None
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
-        # The loop is closed when the run is over before the input is.
+        """Read in the thread, and hand the batches to the event loop."""
+        # The loop is closed if the run ends before the input does.
         with suppress(RuntimeError):
             for batch in read_lines(self._descriptor):
                 self._room.acquire()
@@ -127,7 +130,7 @@ class Lines:
 
 
 def read_lines(descriptor: int) -> Iterator[list[bytes]]:
-    """Lines as they come, several at a time; an empty list is the end."""
+    """Yield batches of lines as they arrive, and an empty one at the end."""
     rest = b""
     while data := read_piece(descriptor):
         *lines, rest = (rest + data).split(b"\n")
@@ -139,7 +142,7 @@ def read_lines(descriptor: int) -> Iterator[list[bytes]]:
 
 
 def read_piece(descriptor: int) -> bytes:
-    """What there is to read; nothing at the end, and from a terminal that has gone."""
+    """Return some bytes; b"" at the end, and from a closed terminal."""
     try:
         return os.read(descriptor, READ_BYTES)
     except OSError:
@@ -147,23 +150,24 @@ def read_piece(descriptor: int) -> bytes:
 
 
 class Prompt:
-    """Lines typed at a prompt, with editing and history; arrivals are printed above it.
+    """Lines typed at a prompt, with editing and history; output is printed above it.
 
-    ``interrupt`` is called for Ctrl-C, which a terminal in raw mode makes no signal of;
-    ``complain`` shows what is wrong with a line. Ctrl-D ends the messages.
+    ``interrupt`` is called for Ctrl-C, which is not a signal on a terminal in raw mode;
+    ``show_problem`` gets the problem with an invalid line. Ctrl-D ends the messages.
     """
 
     def __init__(
         self,
         form: Form,
         interrupt: Callable[[], None],
-        complain: Callable[[str], None],
+        show_problem: Callable[[str], None],
     ) -> None:
         self._form = form
         self._interrupt = interrupt
-        self._complain = complain
+        self._show_problem = show_problem
+        # Typed and not sent yet; None after Ctrl-D.
         self._lines: asyncio.Queue[Payload | None] = asyncio.Queue(1)
-        self._reading: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None  # runs `_read`
 
     async def next(self) -> Payload | None:
         if self._reading is None:
@@ -171,7 +175,7 @@ class Prompt:
         return await self._lines.get()
 
     async def close(self) -> None:
-        """Takes the prompt off the screen."""
+        """Remove the prompt from the screen."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
@@ -185,7 +189,7 @@ class Prompt:
                 line = await session.prompt_async("> ", handle_sigint=False)
                 message = encode(line.encode(), self._form)
             except ClientError as error:
-                self._complain(str(error))
+                self._show_problem(str(error))
             except KeyboardInterrupt:
                 return self._interrupt()
             except EOFError:
@@ -198,7 +202,7 @@ class Chain:
     """The messages of several sources, one source after another."""
 
     def __init__(self, *sources: Source) -> None:
-        self._sources = deque(sources)
+        self._sources = deque(sources)  # that may have more messages
 
     async def next(self) -> Payload | None:
         while self._sources:

@@ -1,11 +1,11 @@
-"""One direction of a connection, as bytes that went by: a handshake, and then frames."""
+"""Decodes the bytes of one direction of a connection: a handshake, and then frames."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 from echo.client.frames import FrameParser, WireFrame
 
-# How much of one payload a trace shows; the rest is counted.
+# How much of one payload a trace shows; it counts the rest.
 SHOWN_PAYLOAD_BYTES = 1024
 # Longer than any handshake that a server or the core accepts.
 MAX_HANDSHAKE_BYTES = 1024 * 1024
@@ -13,7 +13,7 @@ END_OF_HEAD = b"\r\n\r\n"
 
 
 class Direction(Enum):
-    """Which way something went, seen from the client."""
+    """The way that bytes go, seen from the client."""
 
     SENT = "sent"
     RECEIVED = "received"
@@ -21,9 +21,9 @@ class Direction(Enum):
 
 @dataclass(frozen=True, slots=True)
 class WireBytes:
-    """Bytes that are no frame: a ``handshake``, a refusal's ``body``, or what was cut off."""
+    """Bytes that are not a frame."""
 
-    what: str
+    what: str  # `handshake`, `body` (of a refusal) or `unfinished frame`
     data: bytes
 
 
@@ -31,14 +31,16 @@ WireItem = WireBytes | WireFrame
 
 
 class WireTrace:
-    """What one direction's bytes mean; never raises, whatever they are."""
+    """Decodes the bytes of one direction; never raises, whatever they are."""
 
     def __init__(self) -> None:
+        # The handshake so far; None once it is whole.
         self._head: bytearray | None = bytearray()
+        # Decodes what follows the handshake; None before, and after a refusal.
         self._frames: FrameParser | None = None
 
     def feed(self, data: bytes) -> list[WireItem]:
-        """The items that these bytes complete."""
+        """Return the items that these bytes complete."""
         if self._frames is not None:
             return list(self._frames.feed(data))
         if self._head is None:
@@ -55,7 +57,7 @@ class WireTrace:
         return [WireBytes("handshake", head), *self.feed(rest)]
 
     def end(self) -> list[WireItem]:
-        """What is left when the stream ends: part of a handshake or of a frame."""
+        """Return what is left at the end of the stream: part of a handshake or a frame."""
         if self._head:
             return [WireBytes("handshake", bytes(self._head))]
         rest = self._frames.unfinished if self._frames else b""
@@ -63,6 +65,6 @@ class WireTrace:
 
 
 def is_refusal(head: bytes) -> bool:
-    """True for an HTTP response whose status is not 101."""
+    """Return True for an HTTP response whose status is not 101."""
     words = head.split(b" ", 2)
     return head.startswith(b"HTTP/") and words[1:2] != [b"101"]

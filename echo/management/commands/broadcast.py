@@ -1,4 +1,4 @@
-"""``manage.py broadcast``: publishes from the shell, to every running server."""
+"""``manage.py broadcast``: publishes events from the shell."""
 
 import json
 import math
@@ -68,13 +68,13 @@ class Command(BaseCommand):
         self.stderr.write(f"{count} events published to {topic}")
 
     def publish(self, topic: str, text: str, as_json: bool, key: str | None) -> str:
-        """Publishes one event; its id, and whether it was there before."""
+        """Publish one event; return its id, marked if the key is a duplicate."""
         try:
             data = json.loads(text) if as_json else text
             done = publish(topic, data, key=key, source=Event.Source.COMMAND)
         except FeedError as error:
             raise CommandError(str(error)) from None
-        # No JSON, a number longer or a nesting deeper than Python reads.
+        # Invalid JSON, or a number too long or a nesting too deep for Python.
         except (ValueError, RecursionError) as error:
             raise CommandError(f"expected JSON, got {text[:60]!r}: {error}") from None
         except DatabaseError as error:
@@ -85,7 +85,7 @@ class Command(BaseCommand):
         return f"{done.id} (duplicate)" if done.duplicate else done.id
 
     def paced(self, texts: Iterable[str], rate: float | None) -> Iterator[str]:
-        """The texts, no faster than the rate; a slow publish is caught up with."""
+        """Yield the texts at the rate, measured from the first one; None: at once."""
         begun = time.monotonic()
         for number, text in enumerate(texts):
             if rate and (wait := begun + number / rate - time.monotonic()) > 0:
@@ -93,7 +93,7 @@ class Command(BaseCommand):
             yield text
 
     def show_progress(self, count: int) -> None:
-        """A moving bar, on a terminal only: how much comes from stdin is not known."""
+        """Show a moving bar on a terminal; the total number of events is unknown."""
         if self.stderr.isatty() and count % 10 == 0:
             place = count // 10 % BAR_CHARACTERS
             bar = "·" * place + "█" + "·" * (BAR_CHARACTERS - place - 1)
@@ -102,7 +102,7 @@ class Command(BaseCommand):
 
 
 def lines() -> Iterator[str]:
-    """Standard input's lines without their ends, as they come."""
+    """Yield standard input's lines without their ends, as they arrive."""
     try:
         for line in sys.stdin:
             yield line.rstrip("\r\n")

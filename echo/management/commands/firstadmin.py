@@ -1,4 +1,4 @@
-"""``manage.py firstadmin``: somebody who can log in to the admin of a new site."""
+"""``manage.py firstadmin``: creates the first superuser of a new site."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""``manage.py runserver``: Daphne's development server, with a faithful WebSocket."""
+"""``manage.py runserver``: Daphne's development server with the faithful WebSocket."""
 
 import socket
 from typing import Any
@@ -13,7 +13,7 @@ class Command(DaphneRunserver):
     server_cls = FaithfulServer
 
     def run(self, **options: Any) -> None:
-        """Refuses a port that is taken; Daphne logs it, and the autoreloader waits on."""
+        """Refuse a port that is taken; Daphne would log it, and the autoreloader wait."""
         family = socket.AF_INET6 if self.use_ipv6 else socket.AF_INET
         try:
             socket.create_server((self.addr, int(self.port)), family=family).close()

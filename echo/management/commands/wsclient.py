@@ -1,4 +1,4 @@
-"""``manage.py wsclient``: gorilla's client, and what users of wscat and websocat expect."""
+"""``manage.py wsclient``: gorilla's client, with the options of wscat and websocat."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from django.core.management.base import (
 
 from echo.client import options as values
 from echo.client.errors import ClientError, ExitCode
-from echo.client.output import Json, Output, Plain
+from echo.client.output import JsonOutput, Output, PlainOutput
 from echo.client.session import Session
 from echo.client.sources import (
     Chain,
@@ -38,11 +38,11 @@ abnormally (no close frame, or a code other than 1000, 1001 or none), 4 timeout.
 
 
 class OutputClosed(Exception):
-    """Nobody reads the output any more, as after ``| head``."""
+    """The reader of the output has gone, as after ``| head``."""
 
 
 class HelpFormatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
-    """Django's order of options; the exit codes keep their lines."""
+    """Keeps Django's order of options, and the lines of the exit codes."""
 
 
 class Command(BaseCommand):
@@ -56,7 +56,7 @@ class Command(BaseCommand):
         parser = super().create_parser(
             *args, epilog=EXIT_CODES, formatter_class=HelpFormatter, **options
         )
-        # argparse's other way takes all positionals from one place: `URL -x hi -` fails.
+        # The default takes all positionals from one place: `URL -x hi -` fails.
         parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
         return parser
 
@@ -221,24 +221,24 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **arguments: Any) -> None:
-        # A character that the terminal's encoding lacks is escaped like any other.
+        # Escape what the terminal's encoding lacks.
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             self.refuse_contradictions(**arguments)
-            asyncio.run(self.converse(**arguments))
+            asyncio.run(self.run_session(**arguments))
         except ArgumentTypeError as error:
             raise CommandError(str(error), returncode=ExitCode.USAGE) from None
         except ClientError as error:
             raise CommandError(str(error), returncode=error.exit_code) from None
         except OutputClosed:
-            # Python would complain at its end that it cannot flush.
+            # At its end, Python would print an error because it cannot flush.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def refuse_contradictions(
         self, url: list[str], interactive: bool, count: int | None, **arguments: Any
     ) -> None:
-        """Raises ArgumentTypeError for options that cannot be honoured together."""
+        """Raise ArgumentTypeError for options that contradict."""
         lines = interactive or "-" in url
         if len(url) - url.count("-") > 1 or url.count("-") > 1:
             raise ArgumentTypeError(
@@ -262,8 +262,8 @@ class Command(BaseCommand):
                 "--count or -x"
             )
 
-    async def converse(self, **arguments: Any) -> None:
-        """One run, with what is printed put above the prompt where there is one."""
+    async def run_session(self, **arguments: Any) -> None:
+        """Run the client; print above the prompt if there is one."""
         stop = asyncio.Event()
         prompting = arguments["interactive"] and self.on_terminal()
         async with AsyncExitStack() as stack:
@@ -272,27 +272,27 @@ class Command(BaseCommand):
 
                 stack.enter_context(patch_stdout())
                 self.stdout = OutputWrapper(sys.stdout)
-            form = chosen_form(**arguments)
+            form = make_form(**arguments)
             typed: Source = Lines(STDIN, form)
             if prompting:
                 typed = prompt = Prompt(form, stop.set, self.print_line)
                 stack.push_async_callback(prompt.close)
             await Session(
-                chosen_options(prompting, **arguments),
-                chosen_source(form, typed, **arguments),
-                self.chosen_output(form, **arguments),
+                make_options(prompting, **arguments),
+                make_source(form, typed, **arguments),
+                self.make_output(form, **arguments),
                 stop,
             ).run()
 
-    def chosen_output(
+    def make_output(
         self, form: Form, json: bool, rtt: bool, timestamps: bool, **arguments: Any
     ) -> Output:
         if json:
-            return Json(self.print_line)
-        return Plain(self.print_line, form, rtt=rtt, timestamps=timestamps)
+            return JsonOutput(self.print_line)
+        return PlainOutput(self.print_line, form, rtt=rtt, timestamps=timestamps)
 
     def print_line(self, text: str) -> None:
-        """Prints at once, because a reader at the other end of a pipe waits for it."""
+        """Print without buffering, for a reader at the other end of a pipe."""
         try:
             self.stdout.write(text)
             self.stdout.flush()
@@ -301,11 +301,11 @@ class Command(BaseCommand):
 
     @staticmethod
     def on_terminal() -> bool:
-        """A prompt needs cursor codes, which go to no file and no pipe."""
+        """Return True if a prompt can be shown: its cursor codes need a terminal."""
         return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def chosen_form(binary: bool, hex: bool, base64: bool, **arguments: Any) -> Form:
+def make_form(binary: bool, hex: bool, base64: bool, **arguments: Any) -> Form:
     if hex:
         return Form.HEX
     if base64:
@@ -313,7 +313,7 @@ def chosen_form(binary: bool, hex: bool, base64: bool, **arguments: Any) -> Form
     return Form.BINARY if binary else Form.TEXT
 
 
-def chosen_options(
+def make_options(
     prompting: bool, url: list[str], addr: str, **arguments: Any
 ) -> values.Options:
     target = next((text for text in url if text != "-"), f"ws://{addr}/echo")
@@ -331,7 +331,7 @@ def chosen_options(
         timeout=arguments["timeout"],
         delay=interval if clock else 0.0,
         interval=interval,
-        # Who ends a prompt wants to leave, with or without the replies.
+        # At a prompt, Ctrl-D ends at once, with or without the replies.
         wait=0.0 if wait is None and prompting else wait,
         reconnect=arguments["reconnect"],
         close_code=arguments["close_code"],
@@ -340,7 +340,7 @@ def chosen_options(
     )
 
 
-def chosen_source(
+def make_source(
     form: Form, typed: Source, url: list[str], count: int | None, **arguments: Any
 ) -> Source:
     if sends_time(url, **arguments):
@@ -355,5 +355,5 @@ def chosen_source(
 def sends_time(
     url: list[str], execute: list[str], interactive: bool, **arguments: Any
 ) -> bool:
-    """True when no message is given in any way."""
+    """Return True if no message is given in any way: the clock sends the time."""
     return not (execute or interactive or "-" in url)
