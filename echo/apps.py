@@ -1,4 +1,4 @@
-"""Declares the one Django app of the site: echo and feed live in it together."""
+"""The site's one Django app, with the echo and the feed."""
 
 from django.apps import AppConfig
 

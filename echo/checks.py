@@ -1,4 +1,4 @@
-"""System checks: what is wrong with a configuration, and how to mend it."""
+"""Django's system checks of the settings: the problem, and how to solve it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,13 +7,13 @@ from channels import DEFAULT_CHANNEL_LAYER
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
-# What proxies allow a silent connection: nginx and most load balancers, 60 s.
+# The time after which nginx and most load balancers cut an idle connection.
 PROXY_IDLE_SECONDS = 60
 
 
 @register()
 def check_limits(app_configs: Any, **options: Any) -> list[CheckMessage]:
-    """Numbers that must be positive, and those that must stand in a relation."""
+    """Check the numbers that must be positive, and the relations between numbers."""
     return [*non_positive(), *heartbeats(), *connections()]
 
 
@@ -72,7 +72,7 @@ def connections() -> Iterator[CheckMessage]:
 
 @register()
 def check_doorbell(app_configs: Any, **options: Any) -> list[CheckMessage]:
-    """Several processes need a channel layer that goes from one to the other."""
+    """Check that several processes have a channel layer that connects them."""
     layer = settings.CHANNEL_LAYERS.get(DEFAULT_CHANNEL_LAYER)
     if layer is None:
         return [
@@ -96,7 +96,7 @@ def check_doorbell(app_configs: Any, **options: Any) -> list[CheckMessage]:
 
 
 def shortcomings() -> Iterator[str]:
-    """What does not work when processes do not reach each other."""
+    """Yield what does not work if the processes have no channel layer in common."""
     yield "the admin lists, disconnects and counts the deliveries of one process only"
     yield (
         "a reader of another process keeps rights that are taken away for up to "
@@ -110,7 +110,7 @@ def shortcomings() -> Iterator[str]:
 
 @register()
 def check_database(app_configs: Any, **options: Any) -> list[CheckMessage]:
-    """On SQLite, a transaction that takes its lock late can fail half way for want of it."""
+    """Check that SQLite locks at BEGIN: later, a transaction can fail with "locked"."""
     database = settings.DATABASES["default"]
     if not database["ENGINE"].endswith("sqlite3"):
         return []

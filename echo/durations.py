@@ -1,13 +1,13 @@
-"""Durations and decimal numbers as people write them: ``250ms``, ``1m30s``, ``0.25``.
+"""Parses durations and decimal numbers: ``250ms``, ``1m30s``, ``0.25``.
 
-Strangers send them, so the work is linear in their length: possessive quantifiers
-(``++``) give nothing back, and a text that is too long is not read at all.
+The texts come from clients, so the time is linear in their length: possessive quantifiers
+(``++``) do not backtrack, and longer texts are rejected unread.
 """
 
 import re
 from collections.abc import Mapping
 
-# Far longer than any number that is meant.
+# Longer than any duration needs.
 MAX_CHARACTERS = 40
 
 NUMBER = r"(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)"
@@ -16,7 +16,7 @@ PART = re.compile(rf"({NUMBER})([a-zµμ]++)")
 
 
 def remedy(text: str) -> str:
-    """Return what an error says in addition of a text that is too long to be read."""
+    """Return the addition to an error about a text that is too long, or ""."""
     too_long = len(text) > MAX_CHARACTERS
     return f", in at most {MAX_CHARACTERS} characters" if too_long else ""
 

@@ -1,4 +1,4 @@
-"""What is answered before a WebSocket is open: who may come in, and how others are refused.
+"""Checks WebSocket handshakes (Host, Origin) and refuses them with an HTTP response.
 
 Knows ASGI and no consumer; the echo, the feed and the routing use it.
 """
@@ -15,16 +15,16 @@ from django.http.request import split_domain_port, validate_host
 from echo.protocol import error_body, redacted
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-# Django's own for DEBUG without ALLOWED_HOSTS (HttpRequest.get_host).
+# Django's hosts for DEBUG without ALLOWED_HOSTS (HttpRequest.get_host).
 DEBUG_HOSTS = [".localhost", "127.0.0.1", "[::1]"]
-# How much of a stranger's text an error quotes.
+# How much of a client's text an error quotes.
 SHOWN_CHARACTERS = 100
 
 
 async def refuse(
     send: Any, status: int, detail: str, retry_after_seconds: int | None = None
 ) -> None:
-    """Answer a handshake with an HTTP status and the reason as JSON, instead of a socket.
+    """Refuse a handshake with an HTTP status, and the reason as JSON.
 
     Uses ASGI's ``websocket.http.response`` extension, which both servers have.
     """
@@ -50,20 +50,20 @@ async def refuse(
 
 
 async def not_found(scope: Any, receive: Any, send: Any) -> None:
-    """The last route: an unknown WebSocket path is refused with 404."""
+    """Refuse an unknown WebSocket path with 404; the last route."""
     path = scope["path"][:SHOWN_CHARACTERS]
     await refuse(send, 404, f"no WebSocket endpoint at {path}; see /echo")
 
 
 def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
-    """The first value of a header, or None."""
+    """Return the first value of a header, or None."""
     return next(
         (value.decode("latin-1") for key, value in headers if key == name), None
     )
 
 
 def describe(scope: Any) -> dict[str, Any]:
-    """What the server saw of a handshake: secrets are redacted, addresses are host:port."""
+    """Return a handshake as JSON, with secrets redacted."""
     headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]
     query = scope["query_string"].decode("latin-1")
     host = header(scope["headers"], b"host")
@@ -79,16 +79,16 @@ def describe(scope: Any) -> dict[str, Any]:
 
 
 def address(pair: Any) -> str | None:
-    """``host:port``; None where the server has none, as on a Unix socket."""
+    """Return ``host:port``, or None on a Unix socket."""
     return f"{pair[0]}:{pair[1]}" if pair else None
 
 
 def host_problem(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return what is wrong with a request's Host, None where ALLOWED_HOSTS names it.
+    """Return the problem with a request's Host, or None if ALLOWED_HOSTS allows it.
 
-    The rule of HttpRequest.get_host, for what does not pass through Django: with any Host
-    let in, a page whose name is made to point here (DNS rebinding) has the site's origin.
-    X-Forwarded-Host is not looked at: any client can send it.
+    The rule of HttpRequest.get_host, for requests that do not pass through Django. If every
+    Host were accepted, a page whose name points here (DNS rebinding) would have the site's
+    origin. X-Forwarded-Host is ignored: any client can send it.
     """
     hosts = [value.decode("latin-1") for key, value in headers if key == b"host"]
     if len(hosts) != 1:
@@ -106,13 +106,11 @@ def host_problem(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 
 class SameOrigin(OriginValidator):
-    """Lets a WebSocket in when its Origin is the site itself, is allowed, or is absent.
+    """Accepts a WebSocket whose Origin is the site, is allowed, or is absent.
 
-    The site itself is what ALLOWED_HOSTS says: another Host is refused before.
-
-    A browser always sends an Origin; a command-line client need not, and nothing is gained
-    by refusing one that does not: it could send any (gorilla's rule). Channels'
-    AllowedHostsOriginValidator refuses those and compares no port.
+    The Host has to be in ALLOWED_HOSTS. Browsers always send an Origin; a client that sends
+    none is accepted, as by gorilla, because it could send any. Channels'
+    AllowedHostsOriginValidator refuses such clients, and does not compare ports.
     """
 
     def __init__(self, application: Any) -> None:
@@ -133,7 +131,7 @@ class SameOrigin(OriginValidator):
         )
 
     def allowed(self, origin: str) -> bool:
-        """True when ALLOWED_ORIGINS names the origin, its domain, or ``*``."""
+        """Return True if ALLOWED_ORIGINS has the origin, its domain, or ``*``."""
         try:
             return bool(self.validate_origin(urlsplit(origin)))
         except ValueError:  # a port that is no number
@@ -141,7 +139,7 @@ class SameOrigin(OriginValidator):
 
     @staticmethod
     def same(origin: str, host: str) -> bool:
-        """True when both name the same host and port; a missing port is the scheme's."""
+        """Return True if both have the same host and port; the default is the scheme's."""
         try:
             parts, own = urlsplit(origin), urlsplit(f"//{host}")
             default = DEFAULT_PORTS.get(parts.scheme)

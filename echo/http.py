@@ -1,8 +1,7 @@
-"""Answers HTTP beside Django: for responses that live long or are asked for often.
+"""The base of the HTTP consumers that run beside Django: streams, polls and publishing.
 
-Django gives each request a thread, and with it a database connection, for as long as the
-response lasts. A consumer made from this one has neither: it is to HTTP what a Channels
-consumer is to a WebSocket. Knows no feed.
+Django keeps a thread, and with it a database connection, for each request until the
+response is complete. A consumer made from this one needs neither. Knows no feed.
 """
 
 import asyncio
@@ -33,7 +32,7 @@ from echo.protocol import (
 logger = logging.getLogger("echo.feed")
 
 JSON = b"application/json; charset=utf-8"
-# A body that is not whole by then is not waited for.
+# How long to wait for the whole body.
 BODY_SECONDS = 20.0
 
 Header = tuple[bytes, bytes]
@@ -41,20 +40,20 @@ T = TypeVar("T")
 
 
 class BodyTooLate(FeedError):
-    """A request whose body does not come."""
+    """A request whose body did not arrive in time."""
 
     status = 408
 
 
 class Disconnected(Exception):
-    """The client has gone before its response was over."""
+    """The client has gone before the end of its response."""
 
 
 class HttpConsumer(AsyncHttpConsumer):
-    """One HTTP request and its response; ``handle`` is what a subclass writes.
+    """One HTTP request and its response; a subclass implements ``handle``.
 
     Channels' own ``__call__`` dispatches each event to a handler, with a thread hop to close
-    old database connections; there are none here.
+    old database connections; this one reads the events itself.
     """
 
     method = "GET"
@@ -73,7 +72,7 @@ class HttpConsumer(AsyncHttpConsumer):
             pass
 
     async def handle(self) -> None:  # type: ignore[override]
-        """Answer the request. FeedError becomes a refusal, DatabaseError a 503."""
+        """Send the response. FeedError becomes a refusal, DatabaseError a 503."""
         raise NotImplementedError
 
     # --- the request -------------------------------------------------------------------
@@ -94,7 +93,7 @@ class HttpConsumer(AsyncHttpConsumer):
         return True
 
     async def read_body(self, limit: int) -> bytes:
-        """Return the request's body. Raises TooLarge over so many bytes, BodyTooLate."""
+        """Return the request's body. Raises TooLarge over the limit, and BodyTooLate."""
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 return await self.read_pieces(limit)
@@ -117,7 +116,7 @@ class HttpConsumer(AsyncHttpConsumer):
         return bytes(body)
 
     async def unless_disconnected(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what the work returns; cancel it, and raise, when the client goes first."""
+        """Return the result of the work. If the client goes first, cancel it and raise."""
         working = asyncio.create_task(work, name="response")
         leaving = asyncio.create_task(self.disconnect_received(), name="disconnect")
         try:
@@ -131,14 +130,14 @@ class HttpConsumer(AsyncHttpConsumer):
             await asyncio.gather(working, leaving, return_exceptions=True)
 
     async def disconnect_received(self) -> None:
-        """Return when the client has gone; what it sends before that is discarded."""
+        """Discard what the client sends, and return when it has gone."""
         while (await self.receive_event())["type"] != "http.disconnect":
             pass
 
     # --- the response ------------------------------------------------------------------
 
     async def begin(self, status: int, headers: Iterable[Header]) -> None:
-        """Send the status and the headers, with those that every response has."""
+        """Send the status and the headers, with the site's security headers."""
         common = security_headers(self.request) if hasattr(self, "request") else []
         await self.send_headers(status=status, headers=[*headers, *common])
 
@@ -157,13 +156,13 @@ class HttpConsumer(AsyncHttpConsumer):
     async def refuse(
         self, status: int, detail: str, headers: Iterable[Header] = ()
     ) -> None:
-        """Answer with an error as JSON: status_code, error and detail."""
+        """Send an error as JSON: status_code, error and detail."""
         headers = [(b"cache-control", b"no-store"), *headers]
         await self.answer_json(status, error_body(status, detail), headers)
 
 
 def headers_of(error: FeedError) -> list[Header]:
-    """Return what a refusal has in its headers, beside the reason in its body."""
+    """Return the headers that go with a refusal for this error."""
     if isinstance(error, Unauthorized):
         return [(b"www-authenticate", b"Bearer")]
     seconds = error.retry_after_seconds
@@ -174,14 +173,12 @@ def retry_after(seconds: int) -> Header:
     return b"retry-after", b"%d" % seconds
 
 
+# By whether the site was reached over TLS, which is all that they depend on.
 _security_headers: dict[bool, list[Header]] = {}
 
 
 def security_headers(request: HttpRequest) -> list[Header]:
-    """Return the headers that Django's middleware gives each response, made by itself.
-
-    They depend on nothing but whether the site was reached over TLS.
-    """
+    """Return the security headers that Django's middleware adds to every response."""
     is_secure = request.is_secure()
     if is_secure not in _security_headers:
         answer: Any = lambda request: HttpResponse()  # noqa: E731

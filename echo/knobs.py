@@ -1,14 +1,14 @@
-"""What a visitor may ask of ``/echo``: read from the query string, judged, one dataclass.
+"""The knobs of ``/echo``: parsed from the query string into one dataclass.
 
 A value that is malformed or out of range, a knob given twice, and knobs that contradict
-are errors and never clamped: somebody who tests a client must get what was asked for, or
-be told. Unknown parameters are listed under ``ignored``.
+are errors and never clamped: a test of a client must get exactly what it asked for, or an
+error. Unknown parameters are listed under ``ignored``.
 """
 
-import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from random import Random
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -26,18 +26,18 @@ MAX_SEED = 2**63 - 1
 # Browsers and proxies allow far less; this bounds the work of a handshake.
 MAX_PARAMETERS = 100
 
-# Go's time.ParseDuration, less the units that exceed ten seconds.
+# The units of Go's time.ParseDuration, without those that exceed ten seconds.
 DURATION_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0}
-# RFC 9110 section 5.6.2: what Sec-WebSocket-Protocol may hold.
+# RFC 9110 section 5.6.2: a name in Sec-WebSocket-Protocol.
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class KnobError(ValueError):
-    """A query string that cannot be honoured; the text says expected, got, and remedy."""
+    """An invalid query string; the text says expected, got, and remedy."""
 
 
 def parse_duration(text: str) -> float:
-    """Seconds, from Go style (``250ms``, ``1.5s``, ``1s500ms``) or plain seconds; 0 to 10."""
+    """Return seconds, 0 to 10, from Go style (``250ms``, ``1s500ms``) or plain seconds."""
     seconds = durations.parse_duration(text, DURATION_UNITS)
     if seconds is None:
         raise KnobError(
@@ -50,7 +50,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_share(text: str) -> float:
-    """A number from 0 to 1."""
+    """Return a number from 0 to 1."""
     share = durations.parse_decimal(text)
     if share is None or share > 1:
         raise KnobError("a number from 0 to 1, such as 0.25" + durations.remedy(text))
@@ -58,7 +58,7 @@ def parse_share(text: str) -> float:
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
-    """A parser for whole numbers, both bounds included."""
+    """Return a parser for whole numbers, both bounds included."""
 
     def parse(text: str) -> int:
         digits = re.fullmatch(r"-?[0-9]{1,20}", text)
@@ -70,21 +70,21 @@ def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
 
 
 def parse_close_code(text: str) -> int:
-    """A close code that may go over the wire."""
+    """Return a close code that a close frame may carry."""
     if not re.fullmatch(r"[0-9]{4}", text) or not is_sendable_close_code(int(text)):
         raise KnobError("a close code from 1000-1003, 1007-1014 or 3000-4999")
     return int(text)
 
 
 def parse_close_reason(text: str) -> str:
-    """Text that fits in a close frame."""
+    """Return a reason that fits in a close frame."""
     if len(text.encode()) > MAX_CLOSE_REASON_BYTES:
         raise KnobError(f"at most {MAX_CLOSE_REASON_BYTES} bytes of UTF-8")
     return text
 
 
 def parse_subprotocol(text: str) -> str:
-    """A subprotocol's name, or ``*`` for the client's first offer."""
+    """Return a subprotocol's name, or ``*`` for the client's first offer."""
     if not TOKEN.fullmatch(text):
         raise KnobError(
             "a subprotocol name (an HTTP token), or * for the first offered"
@@ -93,7 +93,7 @@ def parse_subprotocol(text: str) -> str:
 
 
 def parse_flag(text: str) -> bool:
-    """``1`` or ``0``."""
+    """Return True for ``1``, False for ``0``."""
     if text not in ("0", "1"):
         raise KnobError("1 or 0")
     return text == "1"
@@ -126,7 +126,7 @@ CLOSING_KNOBS = ("close_code", "close_reason", "close_after", "close_delay")
 class Knobs:
     """The effective settings of one echo connection; durations in seconds, sizes in bytes.
 
-    ``None`` means that the misbehaviour is not asked for.
+    ``None`` means that the knob was not given.
     """
 
     delay: float = 0.0
@@ -149,10 +149,9 @@ class Knobs:
 
     @classmethod
     def from_query(cls, query_string: bytes, *, max_message_size: int) -> "Knobs":
-        """The settings a query string asks for.
+        """Return the settings in a query string. Raises KnobError.
 
-        ``max_message_size`` is the site's own cap in bytes, which a knob can only lower.
-        Raises KnobError.
+        ``max_message_size`` is the site's cap in bytes, which a knob can only lower.
         """
         parsers = PARSERS | {"max_message_size": whole_number(1, max_message_size)}
         given: dict[str, Any] = {}
@@ -173,8 +172,8 @@ class Knobs:
         )
 
     @property
-    def faithful(self) -> bool:
-        """True when every message is simply given back, at once, for as long as they come."""
+    def is_faithful(self) -> bool:
+        """True if every message is echoed at once, without end."""
         return (
             not self.delay
             and self.close_after is None
@@ -183,29 +182,29 @@ class Knobs:
             and self.rate is None
         )
 
-    def randomness(self) -> random.Random:
-        """The source of this connection's chances: the same seed, the same connection."""
-        return random.Random(self.seed)
+    def random_generator(self) -> Random:
+        """Return the connection's random numbers: the same ones for the same seed."""
+        return Random(self.seed)
 
-    def refusal(self, chance: random.Random) -> int | None:
-        """The status with which this handshake is refused, or None to let it in."""
+    def refusal(self, random: Random) -> int | None:
+        """Return the status to refuse the handshake with, or None to accept it."""
         if self.failure_rate is None:
             return self.reject
-        return (self.reject or 503) if chance.random() < self.failure_rate else None
+        return (self.reject or 503) if random.random() < self.failure_rate else None
 
     def select_subprotocol(self, offered: list[str]) -> str | None:
-        """One of the client's offers or None; never one that was not offered."""
+        """Return one of the client's offers, or None."""
         if self.subprotocol == "*":
             return offered[0] if offered else None
         return self.subprotocol if self.subprotocol in offered else None
 
     def as_json(self) -> dict[str, Any]:
-        """The settings as a page or a person reads them, ``ignored`` included."""
+        """Return the settings as JSON, with ``ignored``."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return values | {"ignored": list(self.ignored)}
 
 
-# A server that closes by itself does so cleanly, at once, and without a word.
+# If one of the closing knobs is given, these are the values of the others.
 CLOSING_DEFAULTS = {
     "close_code": CloseCode.NORMAL_CLOSURE.value,
     "close_reason": "",
@@ -215,7 +214,7 @@ CLOSING_DEFAULTS = {
 
 
 def parameters(query_string: bytes) -> list[tuple[str, str]]:
-    """The query string's names and values, in order, strictly decoded as UTF-8."""
+    """Return the query string's names and values in order. Raises KnobError."""
     try:
         return parse_qsl(
             query_string.decode("ascii"),
@@ -230,7 +229,7 @@ def parameters(query_string: bytes) -> list[tuple[str, str]]:
 
 
 def parse_knob(parser: Callable[[str], Any], name: str, text: str) -> Any:
-    """The knob's value; an error names the knob, what was expected and what was got."""
+    """Return the knob's value. Raises KnobError with the knob's name and the value."""
     try:
         return parser(text)
     except KnobError as error:
@@ -239,7 +238,7 @@ def parse_knob(parser: Callable[[str], Any], name: str, text: str) -> Any:
 
 
 def refuse_contradictions(given: dict[str, Any]) -> None:
-    """A connection ends in one way: closed, or dropped."""
+    """Raise KnobError for ``drop_after`` together with a closing knob."""
     if "drop_after" not in given:
         return
     for name in CLOSING_KNOBS:

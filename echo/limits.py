@@ -1,4 +1,4 @@
-"""Limits on open connections: of this process, and of one client address."""
+"""Limits on open connections, for the process and for each client address."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ class ConnectionLimits:
     """
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.total = 0
-        # By client address; an address without connections is not there.
+        self.name = name  # the prefix of the settings
+        self.total = 0  # open connections
+        # Open connections by client address; addresses without any are removed.
         self.by_address: Counter[str] = Counter()
 
     @contextmanager
@@ -34,20 +34,21 @@ class ConnectionLimits:
     def take(self, address: str) -> None:
         """Count a connection until ``free``. Raises TooMany at a limit.
 
-        Before anything is waited for: the others of a burst would all find a place.
+        Call it before the first ``await``: otherwise all connections of a burst would pass.
         """
         self.refuse_too_many(address)
         self.total += 1
         self.by_address[address] += 1
 
     def free(self, address: str) -> None:
-        """Count one connection of an address less."""
+        """Stop counting one connection of an address."""
         self.total -= 1
         self.by_address[address] -= 1
         if not self.by_address[address]:
             del self.by_address[address]
 
     def refuse_too_many(self, address: str) -> None:
+        """Raise TooMany if the process or the address has no connections left."""
         limit = getattr(settings, f"{self.name}_MAX_CONNECTIONS")
         if self.total >= limit:
             raise TooMany(f"this node has its {limit} connections: try later")

@@ -1,24 +1,24 @@
-"""One message of the echo: its size on the wire, the verdict on it, and its log line."""
+"""One message of the echo: its size on the wire, the check of it, and its log line."""
 
 import logging
 
 from echo.protocol import CloseCode
 
-# The code and the reason of the close frame that ends a conversation.
-Ending = tuple[int, str]
+# The code and the reason to close a connection with.
+CloseFrame = tuple[int, str]
 
 logger = logging.getLogger("echo.messages")
 LOGGED_CHARACTERS = 200
 
 
 def size_in_bytes(payload: str | bytes) -> int:
-    """The payload's length on the wire."""
+    """Return the payload's length on the wire."""
     return len(payload.encode()) if isinstance(payload, str) else len(payload)
 
 
-def too_big(payload: str | bytes, limit: int) -> Ending | None:
-    """The 1009 that a message over the limit (bytes) gets, None for one within it."""
-    # UTF-8 takes at most four bytes a character: most messages need no encoding to judge.
+def size_violation(payload: str | bytes, limit: int) -> CloseFrame | None:
+    """Return the 1009 for a message over the limit in bytes, or None."""
+    # UTF-8 has at most four bytes a character: most messages need no encoding here.
     if len(payload) * 4 <= limit:
         return None
     size = size_in_bytes(payload)
@@ -28,7 +28,7 @@ def too_big(payload: str | bytes, limit: int) -> Ending | None:
 
 
 def log_received(payload: str | bytes) -> None:
-    """gorilla's log line, ``recv: …``, with control characters escaped and long text cut."""
+    """Log ``recv: …`` as gorilla's server, with control characters escaped and text cut."""
     shown = payload[:LOGGED_CHARACTERS]
     text = shown if isinstance(shown, str) else shown.decode("latin-1")
     escaped = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

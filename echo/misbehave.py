@@ -1,18 +1,19 @@
-"""The echo that misbehaves as its knobs ask: late, silent, closing, dropping, judging.
+"""The echo under knobs: late or no replies, a close, a cut, limits on size and rate.
 
-A reader judges what arrives and a writer sends what is due, so that delays overlap and a
-slow reply never holds back the next one's clock. Knows no server and no handshake.
+A reader task checks each message and queues its reply; a writer task sends replies when
+they are due. So delays overlap: a slow reply does not delay the next one's due time. Knows
+no server and no handshake.
 """
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from echo.knobs import Knobs
-from echo.messages import Ending, log_received, size_in_bytes, too_big
+from echo.messages import CloseFrame, log_received, size_in_bytes, size_violation
 from echo.protocol import CloseCode
 
 MAX_WAITING_MESSAGES = 256
@@ -21,26 +22,27 @@ MAX_WAITING_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One message's echo and when it is due, in the event loop's seconds."""
+    """The echo of one message, and when it is due."""
 
-    due: float
-    size: int
-    event: dict[str, Any] | None  # None for a message that is to stay unanswered
+    due: float  # in the event loop's time
+    size: int  # in bytes
+    event: dict[str, Any] | None  # what to send; None for a muted message
 
 
-class WaitingReplies:
+class ReplyQueue:
     """Replies in the order of their messages, bounded in number and in bytes.
 
-    A reply waits here until it has been sent, so the bound counts the one being sent too.
+    A reply stays in the queue until it has been sent, so the bound includes the one that is
+    being sent.
     """
 
     def __init__(self) -> None:
-        self._replies: deque[Reply] = deque()
-        self._bytes = 0
-        self._changed = asyncio.Event()
+        self._replies: deque[Reply] = deque()  # the oldest first
+        self._bytes = 0  # the sum of their sizes
+        self._changed = asyncio.Event()  # set by every change, cleared by who waits
 
     async def put(self, reply: Reply) -> None:
-        """Adds a reply; waits while there is no room, which holds the reader back."""
+        """Add a reply; wait for room, which stops the reading."""
         while self._is_full_for(reply):
             await self._change()
         self._replies.append(reply)
@@ -48,23 +50,23 @@ class WaitingReplies:
         self._changed.set()
 
     async def first(self) -> Reply:
-        """The oldest reply, which stays until ``discard_first``."""
+        """Return the oldest reply, and leave it in the queue; wait for one."""
         while not self._replies:
             await self._change()
         return self._replies[0]
 
-    async def sent(self) -> None:
-        """Waits until none is left."""
+    async def wait_empty(self) -> None:
+        """Wait until every reply has been sent."""
         while self._replies:
             await self._change()
 
     def discard_first(self) -> None:
-        """Makes room."""
+        """Remove the oldest reply."""
         self._bytes -= self._replies.popleft().size
         self._changed.set()
 
     def _is_full_for(self, reply: Reply) -> bool:
-        # One message alone is always let in, even one that is over the bound by itself.
+        # An empty queue takes any message, even one over the bound by itself.
         return bool(self._replies) and (
             len(self._replies) >= MAX_WAITING_MESSAGES
             or self._bytes + reply.size > MAX_WAITING_BYTES
@@ -76,25 +78,26 @@ class WaitingReplies:
 
 
 class Misbehaviour:
-    """One conversation under knobs, from the open connection to its ending."""
+    """One connection under knobs, from the accepted handshake to the end."""
 
     def __init__(
         self,
         knobs: Knobs,
-        chance: random.Random,
+        random: Random,
         receive: Callable[[], Awaitable[dict[str, Any]]],
         send: Callable[[dict[str, Any]], Awaitable[None]],
     ) -> None:
         self.knobs = knobs
-        self.chance = chance
-        self.receive = receive
-        self.send = send
+        self.random = random  # decides the jitter
+        self.receive = receive  # ASGI's
+        self.send = send  # ASGI's
         self.clock = asyncio.get_running_loop().time
-        self.replies = WaitingReplies()
+        self.replies = ReplyQueue()  # filled by the reader, emptied by the writer
+        # When the latest `rate` messages arrived.
         self.arrivals: deque[float] = deque(maxlen=knobs.rate)
 
-    async def run(self) -> Ending | None:
-        """The close code and reason to end with; None to end without a close frame."""
+    async def run(self) -> CloseFrame | None:
+        """Echo until the end; return the close frame to send, or None for no close frame."""
         writing = asyncio.create_task(self.write(), name="echo writer")
         reading = asyncio.create_task(self.read(writing), name="echo reader")
         try:
@@ -107,8 +110,8 @@ class Misbehaviour:
             writing.cancel()
             await asyncio.gather(reading, writing, return_exceptions=True)
 
-    async def read(self, writing: asyncio.Task[Ending | None]) -> Ending | None:
-        """Judges each message and queues its reply, until the client or a verdict ends it."""
+    async def read(self, writing: asyncio.Task[CloseFrame | None]) -> CloseFrame | None:
+        """Check each message and queue its reply, until the client or a check ends it."""
         count = 0
         while count != self.knobs.drop_after:
             event = await self.receive()
@@ -118,27 +121,27 @@ class Misbehaviour:
             text = event.get("text")
             payload = event["bytes"] if text is None else text
             log_received(payload)
-            if (
-                verdict := too_big(payload, self.knobs.max_message_size)
-                or self.too_fast()
-            ):
-                return verdict
+            if violation := self.violation(payload):
+                return violation
             await self.replies.put(self.reply(count, payload))
-            if not self.knobs.delay:  # due at once: a close must not overtake it
-                await self.replies.sent()
-        return await writing  # what is due goes out before the connection is cut
+            if not self.knobs.delay:
+                # The reply is due now: a disconnect that is read next must not cancel it.
+                await self.replies.wait_empty()
+        # After the last message before `drop_after`, the writer sends the replies due.
+        return await writing
 
-    async def write(self) -> Ending | None:
-        """Sends each reply when it is due, until the ending that the knobs ask for."""
+    async def write(self) -> CloseFrame | None:
+        """Send each reply when it is due, until the close or cut that the knobs ask for."""
         closing = self.knobs.close_code or 1000, self.knobs.close_reason or ""
         count = 0
         try:
-            async with asyncio.timeout(None) as patience:
+            async with asyncio.timeout(None) as timeout:
                 while count != self.knobs.drop_after:
                     if count == self.knobs.close_after:
                         if not self.knobs.close_delay:
                             return closing
-                        patience.reschedule(self.clock() + self.knobs.close_delay)
+                        # Replies go on during the delay.
+                        timeout.reschedule(self.clock() + self.knobs.close_delay)
                     await self.send_first()
                     count += 1
         except TimeoutError:
@@ -146,7 +149,7 @@ class Misbehaviour:
         return None
 
     async def send_first(self) -> None:
-        """Waits for the oldest reply to be due, and sends it."""
+        """Wait until the oldest reply is due, and send it."""
         reply = await self.replies.first()
         if (wait := reply.due - self.clock()) > 0:
             await asyncio.sleep(wait)
@@ -155,9 +158,9 @@ class Misbehaviour:
         self.replies.discard_first()
 
     def reply(self, count: int, payload: str | bytes) -> Reply:
-        """The echo of the message with this number, due after the delay and its jitter."""
+        """Return the reply to the message with this number, due after delay and jitter."""
         knobs = self.knobs
-        delay = knobs.delay * (1 + knobs.jitter * self.chance.uniform(-1, 1))
+        delay = knobs.delay * (1 + knobs.jitter * self.random.uniform(-1, 1))
         muted = knobs.mute_after is not None and count > knobs.mute_after
         key = "text" if isinstance(payload, str) else "bytes"
         return Reply(
@@ -166,8 +169,13 @@ class Misbehaviour:
             event=None if muted else {"type": "websocket.send", key: payload},
         )
 
-    def too_fast(self) -> Ending | None:
-        """The 1008 that comes when more than ``rate`` messages arrive within a second."""
+    def violation(self, payload: str | bytes) -> CloseFrame | None:
+        """Return the close frame for a message over a limit, or None."""
+        limit = self.knobs.max_message_size
+        return size_violation(payload, limit) or self.rate_violation()
+
+    def rate_violation(self) -> CloseFrame | None:
+        """Return the 1008 if more than ``rate`` messages arrived within a second."""
         rate, now = self.knobs.rate, self.clock()
         if rate is None:
             return None

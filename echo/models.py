@@ -20,28 +20,28 @@ from echo.protocol import EPOCH_ALPHABET, EPOCH_LENGTH, MAX_TOPIC_LENGTH
 
 
 def new_epoch() -> str:
-    """Eight random base62 characters: the name of one life of the log."""
+    """Return the name of a new life of the log: eight random base62 characters."""
     return "".join(secrets.choice(EPOCH_ALPHABET) for _ in range(EPOCH_LENGTH))
 
 
 def hash_secret(secret: str) -> str:
-    """SHA-256 in hex: a secret of 256 random bits needs no slow hash."""
+    """Return SHA-256 in hex; a secret of 256 random bits needs no slow hash."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 class Log(models.Model):
-    """The one row whose lock orders all events: the counter is taken and held to COMMIT.
+    """The one row that numbers all events; it stays locked until COMMIT.
 
-    So 11 can never be seen before 10, and a rollback gives 10 back. An AutoField or a
+    So 11 is never visible before 10, and a rollback frees 10 again. An AutoField or a
     database sequence does neither.
     """
 
     epoch = models.CharField(_("epoch"), max_length=EPOCH_LENGTH, default=new_epoch)
     last_number = models.BigIntegerField(_("last number"), default=0)
-    # No event is stamped with an earlier time than the one before it.
+    # No event gets an earlier time than the one before it.
     last_sent_at = models.DateTimeField(null=True)
-    # The highest number pruned from topics that have been deleted, for each Topic.Scope:
-    # it stands for the topics' own, and tells nobody of what they may not read.
+    # The highest number pruned from deleted topics, which had their own before. One for each
+    # Topic.Scope: a reader must not learn about topics that it may not read.
     deleted_public_number = models.BigIntegerField(default=0, db_default=0)
     deleted_staff_number = models.BigIntegerField(default=0, db_default=0)
     deleted_user_number = models.BigIntegerField(default=0, db_default=0)
@@ -54,17 +54,17 @@ class Log(models.Model):
         return f"{self.epoch}-{self.last_number}"
 
 
-# A topic whose retention an operator has set. SQLite uses the partial index only for a
-# query that has this very condition.
+# A topic with a retention of its own. SQLite uses the partial index only for a query with
+# exactly this condition.
 OWN_RETENTION = models.Q(retention_seconds__isnull=False) | models.Q(
     retention_events__isnull=False
 )
 
 
 class Topic(models.Model):
-    """A topic that has had an event, with what is needed to number and to prune it.
+    """A topic that has had events, with its numbers and its retention.
 
-    One whose events have all been pruned is deleted after a while (echo.feed.retention).
+    It is deleted some time after its last event has been pruned (echo.feed.retention).
     """
 
     class Scope(enum.Enum):
@@ -108,10 +108,10 @@ class Topic(models.Model):
         verbose_name_plural = _("topics")
         ordering = ["name"]
         indexes = [
-            # Those that hold too much; and those that are empty, by how long.
+            # Finds the topics with events to prune, and the empty ones to delete.
             models.Index(fields=["kept", "pruned_number"], name="topic_kept_pruned"),
             models.Index(fields=["pruned_number"], name="topic_pruned_number"),
-            # The few that have a retention of their own.
+            # Finds the few topics with a retention of their own.
             models.Index(
                 fields=["name"],
                 condition=OWN_RETENTION,
@@ -124,7 +124,7 @@ class Topic(models.Model):
 
 
 class Event(models.Model):
-    """One committed event. Its data is kept as the JSON text that goes over the wire."""
+    """One committed event; ``data`` is the JSON text that goes over the wire."""
 
     class Source(models.TextChoices):
         ADMIN = "admin", _("admin")
@@ -159,8 +159,7 @@ class Event(models.Model):
 class Token(models.Model):
     """A bearer token that may publish to some topics; only its hash is stored.
 
-    What the bearer sends is ``<id>.<secret>``, so that one row is looked up and one hash
-    compared.
+    The bearer sends ``<id>.<secret>``, so that one row is read and one hash compared.
     """
 
     name = models.CharField(_("name"), max_length=100)
@@ -197,26 +196,29 @@ class Token(models.Model):
         return self.name
 
     def renew_secret(self) -> str:
-        """A new secret, which is shown once and then exists only as its hash."""
+        """Set and return a new secret; only its hash is stored."""
         secret = secrets.token_urlsafe(32)
         self.secret_hash = hash_secret(secret)
         return secret
 
     def accepts(self, secret: str) -> bool:
-        """True for the secret of an active token; its owner's rights are another question."""
+        """Return True if the token is active and this is its secret.
+
+        ``owner_may_publish`` checks the owner.
+        """
         return self.is_active and constant_time_compare(
             self.secret_hash, hash_secret(secret)
         )
 
     def owner_may_publish(self) -> bool:
-        """Return whether the owner still has the permission; True for no owner.
+        """Return True if there is no owner, or the owner has the permission to publish.
 
-        An inactive owner has none (django.contrib.auth.backends.ModelBackend).
+        An inactive user has no permissions (django.contrib.auth.backends.ModelBackend).
         """
         return self.owner is None or self.owner.has_perm("echo.add_event")
 
     def used(self, now: datetime) -> None:
-        """Remembers the last use, at most once a minute."""
+        """Store the time of the last use, at most once a minute."""
         if self.last_used_at is None or (now - self.last_used_at).total_seconds() > 60:
             Token.objects.filter(pk=self.pk).update(last_used_at=now)
 
@@ -230,7 +232,7 @@ class EmptyManager(models.Manager):
 
 
 class Connection(models.Model):
-    """A connection that reads the feed now; listed by a survey of the nodes, never stored."""
+    """A reader's open connection to the feed; a survey of the nodes lists it. Never stored."""
 
     id = models.CharField(_("id"), max_length=20, primary_key=True)
 
@@ -250,7 +252,7 @@ class Connection(models.Model):
 
 
 class Node(models.Model):
-    """A server process that is alive; known by its pulse to the other nodes, never stored."""
+    """A running server process; the other nodes receive its pulse. Never stored."""
 
     name = models.CharField(_("name"), max_length=40, primary_key=True)
 

@@ -1,4 +1,4 @@
-"""The words on the wire, shared by the servers, the pages and the clients; knows no Django.
+"""The names and numbers on the wire, for servers, pages and clients; imports no Django.
 
 Sources: RFC 6455 and the IANA WebSocket close code registry.
 """
@@ -36,19 +36,19 @@ class CloseCode(IntEnum):
 SENDABLE_CLOSE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))
 # A control frame's payload is at most 125 bytes, two of which are the code (section 5.5).
 MAX_CLOSE_REASON_BYTES = 123
-# Among an ASGI scope's extensions: what cuts the connection at once, under both servers.
+# The key, in an ASGI scope's extensions, of the function that cuts the connection at once.
 CUT_EXTENSION = "echo.cut"
-# Shown to nobody, not even to the visitor who sent them: pages get shared.
+# Never shown, not even to the visitor who sent them: pages get shared.
 REDACTED_HEADERS = frozenset({"cookie", "authorization", "proxy-authorization"})
 
 
 def is_sendable_close_code(code: int) -> bool:
-    """True for 1000-1003, 1007-1014 and 3000-4999."""
+    """Return True for 1000-1003, 1007-1014 and 3000-4999."""
     return any(code in codes for codes in SENDABLE_CLOSE_CODES)
 
 
 def reason_phrase(status: int) -> str:
-    """The status's registered phrase, or "" for a status that has none."""
+    """Return the status's registered phrase, or "" if it has none."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -56,12 +56,12 @@ def reason_phrase(status: int) -> str:
 
 
 def error_body(status: int, detail: str) -> dict[str, int | str]:
-    """The JSON that every error of this site is: status_code, error and detail."""
+    """Return the JSON object of an error, the same on the whole site."""
     return {"status_code": status, "error": reason_phrase(status), "detail": detail}
 
 
 def redacted(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Headers as JSON: Title-Case names, repeated ones joined, secrets replaced."""
+    """Return headers as a dict: Title-Case names, repeated ones joined, secrets replaced."""
     shown: dict[str, str] = {}
     for name, value in headers:
         key = name.title()
@@ -88,52 +88,53 @@ TOPIC = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 EVENT_ID = re.compile(rf"([0-9A-Za-z]{{{EPOCH_LENGTH}}})-(0|[1-9][0-9]{{0,17}})")
 
 
-# What a client is refused with while the log cannot be reached, and how soon it may try again.
+# The refusal while the log cannot be reached, and after how long to try again.
 LOG_UNREACHABLE = "the log cannot be reached: try again a little later"
 LOG_RETRY_SECONDS = 2
 
 
 class FeedError(ValueError):
-    """A request to the feed that cannot be honoured; says expected, got, and remedy."""
+    """A request to the feed that is refused; says expected, got, and remedy."""
 
     status = 400
     retry_after_seconds: int | None = None  # None: the same request fails again
 
 
 class TooLarge(FeedError):
-    """More than the feed takes at once."""
+    """A request with more data or events than the limit."""
 
     status = 413
 
 
 class TooMany(FeedError):
-    """A limit on connections or on publishing has been reached: later, or fewer."""
+    """A request over a limit on connections or on the rate of publishing."""
 
     status = 429
     retry_after_seconds = 1
 
 
 class Unauthorized(FeedError):
-    """A publisher who is not known here."""
+    """A publisher without a valid token or session."""
 
     status = 401
 
 
 class NotAllowed(FeedError):
-    """A topic that this reader or publisher may not have."""
+    """A topic that this reader may not read, or this publisher not publish to."""
 
     status = 403
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class EventId:
-    """``<epoch>-<number>``: which life of the log, and which of its events."""
+    """An event's id, ``<epoch>-<number>``: the life of the log, and the place in it."""
 
     epoch: str
     number: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
+        """Return the id in a text. Raises FeedError."""
         match = EVENT_ID.fullmatch(text)
         if not match:
             raise FeedError(
@@ -146,9 +147,9 @@ class EventId:
 
 
 def quoted(value: object) -> str:
-    """Return a value as an error quotes it: a text escaped and cut, else its type's name.
+    """Return a value as an error quotes it: text escaped and cut, else the type's name.
 
-    The text of a list that is nested deeply, or of a long number, is an exception.
+    Other values are not printed: ``repr`` raises for deep lists and for long numbers.
     """
     if isinstance(value, str):
         return repr(value[:MAX_QUOTED_CHARACTERS])
@@ -156,7 +157,7 @@ def quoted(value: object) -> str:
 
 
 def is_utf8(text: str) -> bool:
-    """Return whether the text can be encoded: not with half of a surrogate pair in it."""
+    """Return True unless the text has half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -165,7 +166,7 @@ def is_utf8(text: str) -> bool:
 
 
 def check_topic(topic: str) -> str:
-    """The topic; an error for one that is not words of A-Z a-z 0-9 _ - joined with dots."""
+    """Return the topic. Raises FeedError unless it is words joined with dots."""
     if (
         not isinstance(topic, str)
         or len(topic) > MAX_TOPIC_LENGTH
@@ -179,28 +180,28 @@ def check_topic(topic: str) -> str:
 
 
 def check_pattern(pattern: str) -> str:
-    """A topic, a prefix with ``.*``, or ``*``."""
+    """Return the pattern: a topic, a prefix with ``.*``, or ``*``. Raises FeedError."""
     if pattern != "*":
         check_topic(pattern.removesuffix(".*"))
     return pattern
 
 
 def matches(pattern: str, topic: str) -> bool:
-    """True when the pattern is the topic, a prefix of its words with ``.*``, or ``*``."""
+    """Return True if the pattern is the topic, a prefix of it with ``.*``, or ``*``."""
     if pattern.endswith(".*"):
         return topic.startswith(pattern[:-1])
     return pattern in ("*", topic)
 
 
 def parse_topics(patterns: list[str]) -> tuple[str, ...]:
-    """The patterns a reader asks for, without repetition; ``news`` for none."""
+    """Return the patterns without repetition; ``news`` for none. Raises FeedError."""
     if len(patterns) > MAX_TOPICS:
         raise FeedError(f"topic: expected at most {MAX_TOPICS}, got {len(patterns)}")
     return tuple(dict.fromkeys(map(check_pattern, patterns))) or (DEFAULT_TOPIC,)
 
 
 def parse_wait(text: str | None) -> float | None:
-    """Return the seconds a long poll may wait, 0 to 30; None for a poll that is short."""
+    """Return how long a long poll waits, 0 to 30 s; None for a short poll."""
     if not text:
         return None
     if (
@@ -215,11 +216,11 @@ def parse_wait(text: str | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class FeedQuery:
-    """What a reader asks of the feed, the same on every transport."""
+    """A reader's parameters, the same on every transport."""
 
-    topics: tuple[str, ...]
-    since: str
-    wait_seconds: float | None = None
+    topics: tuple[str, ...]  # patterns, at least one
+    since: str  # an id, `now` or `earliest`
+    wait_seconds: float | None = None  # of a long poll
 
     @classmethod
     def parse(
@@ -229,9 +230,10 @@ class FeedQuery:
         resume_from: str | None = None,
         if_silent: str | None = None,
     ) -> Self:
-        """Judges a query string.
+        """Parse a query string. Raises FeedError.
 
-        ``resume_from``, from a header, wins over ``since``; ``if_silent`` gives way to it.
+        ``resume_from``, from a header, takes precedence over ``since``; ``if_silent`` is
+        used only without one.
         """
         try:
             given = parse_qs(query_string, keep_blank_values=True, max_num_fields=100)

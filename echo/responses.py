@@ -1,4 +1,4 @@
-"""JSON as every HTTP view of the site answers it."""
+"""The JSON responses of Django's views."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from django.http import JsonResponse
 from echo.protocol import error_body
 
 
-class Json(JsonResponse):
-    """Compact JSON in UTF-8: 小王子 goes out as itself, not as ``\\u`` escapes."""
+class Utf8Json(JsonResponse):
+    """A response of compact JSON in UTF-8, without ``\\u`` escapes: 小王子."""
 
     def __init__(self, data: Any, **kwargs: Any) -> None:
         super().__init__(
@@ -19,6 +19,6 @@ class Json(JsonResponse):
         )
 
 
-def error(status: int, detail: str) -> Json:
-    """An error as JSON: status_code, error and detail."""
-    return Json(error_body(status, detail), status=status)
+def error_response(status: int, detail: str) -> Utf8Json:
+    """Return an error as JSON: status_code, error and detail."""
+    return Utf8Json(error_body(status, detail), status=status)

@@ -1,4 +1,4 @@
-"""What is routed beside Django's urls.py: WebSockets, and the feed's HTTP."""
+"""The routes of Channels: WebSockets, and the feed's HTTP; urls.py has Django's."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ websocket_urlpatterns = [
     re_path("", not_found),
 ]
 
-# Streams and polls live long, and Django keeps a thread for each request.
+# Not in Django: streams and polls last long, and it keeps a thread for each request.
 http_urlpatterns = [
     path("feed/sse", SseConsumer.as_asgi()),
     path("feed/poll", PollConsumer.as_asgi()),
@@ -28,14 +28,14 @@ http_urlpatterns = [
 def below_root_path(application: Any) -> Any:
     """Wrap an application so that each path begins with the server's ``--root-path``.
 
-    uvicorn puts the root path before what it is asked for, Daphne leaves that to a proxy,
-    and Channels' URLRouter raises ValueError for a path without it.
+    uvicorn puts the root path before the requested path, Daphne leaves that to a proxy, and
+    Channels' URLRouter raises ValueError for a path without it.
     """
 
-    async def place(scope: Any, receive: Any, send: Any) -> None:
+    async def add_root_path(scope: Any, receive: Any, send: Any) -> None:
         root = (scope.get("root_path") or "").rstrip("/")
         if root and not (scope.get("path", root) + "/").startswith(root + "/"):
             scope = scope | {"path": root + scope["path"]}
         await application(scope, receive, send)
 
-    return place
+    return add_root_path

@@ -1,4 +1,4 @@
-"""The HTTP URLs that Django answers; routing.py has the WebSockets and the feed."""
+"""Django's HTTP routes; routing.py has the WebSockets and the feed."""
 
 from django.urls import path
 

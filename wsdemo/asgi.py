@@ -1,4 +1,4 @@
-"""The ASGI application: Channels routes WebSockets and the feed, Django answers the rest.
+"""The ASGI application: Channels routes WebSockets and the feed, Django all else.
 
 ``manage.py runserver`` (Daphne) and ``uvicorn wsdemo.asgi:application`` both start here.
 """

@@ -1,4 +1,4 @@
-"""Turns the environment into Django settings; nothing else in the project reads it.
+"""The Django settings, from the environment; nothing else in the project reads it.
 
 With no configuration at all: DEBUG on, SQLite in ``var/``, an in-memory channel layer.
 ``REDIS_URL`` and ``DATABASE_URL`` switch those two parts. With ``DEBUG=off`` a missing
@@ -21,7 +21,7 @@ env.read_env(BASE_DIR / ".env", recurse=False)
 
 
 def required_in_production(name: str, example: str) -> str:
-    """The variable's value; with DEBUG=off, an error that names it when it is missing."""
+    """Return the variable's value. Raises if it is missing and DEBUG is off."""
     value = env.str(name, "")
     if not value and not DEBUG:
         raise ImproperlyConfigured(
@@ -31,7 +31,7 @@ def required_in_production(name: str, example: str) -> str:
     return value
 
 
-# --- what the environment decides ------------------------------------------------------
+# --- the environment -------------------------------------------------------------------
 
 DEBUG = env.bool("DEBUG", True)
 SECRET_KEY = (
@@ -46,7 +46,7 @@ ALLOWED_HOSTS = [
     if host.strip()
 ]
 # Origins other than the site's own that may open a WebSocket, such as
-# https://app.example.com; `*` lets every origin in.
+# https://app.example.com; `*` allows every origin.
 ALLOWED_ORIGINS: list[str] = env.list("ALLOWED_ORIGINS", [])
 # Full origins that may POST forms to the site; Django's own setting.
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
@@ -54,49 +54,49 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 DATABASE: dict[str, Any] = dict(
     env.dj_db_url("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
 )
-# How many connections to PostgreSQL one process has at most; SQLite has one a thread.
+# The most connections to PostgreSQL that one process has; SQLite has one for each thread.
 DATABASE_CONNECTIONS = env.int("DATABASE_CONNECTIONS", 10)
 REDIS_URL = env.str("REDIS_URL", "")
 # Where `collectstatic` puts the files.
 STATIC_ROOT = env.path("STATIC_ROOT", BASE_DIR / "staticfiles")
-# TLS ends at this site or at a proxy before it: cookies are secure, and HSTS is sent.
+# True if TLS ends at this site or at a proxy before it: cookies are secure, HSTS is sent.
 HTTPS = env.bool("HTTPS", not DEBUG)
 ECHO_MAX_MESSAGE_BYTES = env.int(
     "ECHO_MAX_MESSAGE_BYTES", 1024 * 1024, validate=validate.Range(min=1)
 )
-# How long a client may take nothing while bytes wait for it; then it is cut. Longer than
-# most networks are gone for, when a phone changes its cell.
+# A client that takes no bytes for so long while some wait for it is cut. Longer than a
+# phone is without network when it changes its cell.
 WRITE_TIMEOUT_SECONDS = env.float("WRITE_TIMEOUT_SECONDS", 120.0)
-# How many connections /echo takes in one process, and from one client address.
+# The most connections to /echo in one process, and from one client address.
 ECHO_MAX_CONNECTIONS = env.int("ECHO_MAX_CONNECTIONS", 20_000)
 ECHO_MAX_CONNECTIONS_PER_ADDRESS = env.int("ECHO_MAX_CONNECTIONS_PER_ADDRESS", 5_000)
-# What a client may take for a request's head, and then for its body, and how large a body
-# may be; the servers keep these, before any application runs.
+# The longest time for a request's head and then for its body, and the largest body; the
+# servers enforce these before any application runs.
 HEAD_TIMEOUT_SECONDS = env.float("HEAD_TIMEOUT_SECONDS", 20.0)
 BODY_TIMEOUT_SECONDS = env.float("BODY_TIMEOUT_SECONDS", 60.0)
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 4 * 1024 * 1024)
-# gorilla's server prints `recv: …` for each message; so do we while developing.
+# Log `recv: …` for each message as gorilla's server does; on while developing.
 ECHO_LOG_MESSAGES = env.bool("ECHO_LOG_MESSAGES", DEBUG)
-# The feed keeps, for each topic, events no older than this and no more than this.
+# Each topic keeps its events for so long, and so many of them.
 FEED_RETENTION_SECONDS = env.int("FEED_RETENTION_SECONDS", 24 * 60 * 60)
 FEED_RETENTION_EVENTS = env.int("FEED_RETENTION_EVENTS", 10_000)
-# Shorter than the 60 s after which proxies give up on a silent connection.
+# Shorter than the 60 s after which proxies cut an idle connection.
 FEED_HEARTBEAT_SECONDS = env.float("FEED_HEARTBEAT_SECONDS", 20.0)
 FEED_SSE_HEARTBEAT_SECONDS = env.float("FEED_SSE_HEARTBEAT_SECONDS", 15.0)
-# A stream ends after this much, times 0.8 to 1, and the browser resumes it.
+# A stream ends after this time, multiplied by 0.8 to 1, and the browser resumes it.
 FEED_SSE_LIFETIME_SECONDS = env.float("FEED_SSE_LIFETIME_SECONDS", 600.0)
-# A WebSocket too: its client resumes at once.
+# The same for a WebSocket; its client resumes at once.
 FEED_WEBSOCKET_LIFETIME_SECONDS = env.float("FEED_WEBSOCKET_LIFETIME_SECONDS", 3600.0)
-# The users and sessions of open connections are looked at again so often.
+# Time between two checks of the rights of open connections.
 FEED_JUDGE_SECONDS = env.float("FEED_JUDGE_SECONDS", 30.0)
 FEED_MAX_CONNECTIONS = env.int("FEED_MAX_CONNECTIONS", 20_000)
 FEED_MAX_CONNECTIONS_PER_ADDRESS = env.int("FEED_MAX_CONNECTIONS_PER_ADDRESS", 5_000)
-# Reads of the log for what readers missed; a quiet address may have five seconds' worth.
+# Reads of missed events from the log, for each client address; bursts of five seconds' worth.
 FEED_HISTORY_READS_PER_SECOND = env.int("FEED_HISTORY_READS_PER_SECOND", 20)
 FEED_PUBLISHES_PER_SECOND = env.int("FEED_PUBLISHES_PER_SECOND", 100)
-# How many processes uvicorn starts; read here for the system checks only.
+# The number of processes that uvicorn starts; for the system checks only.
 WORKERS = env.int("WEB_CONCURRENCY", 1)
-# `line` for people, `json` for whatever collects logs.
+# `line` for people, `json` for log collectors.
 LOG_FORMAT = env.str("LOG_FORMAT", "line", validate=validate.OneOf(["line", "json"]))
 LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
 
@@ -119,8 +119,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 
-# Every one of these is async-capable: a sync-only one would put all requests, long polls
-# included, through one thread. A test checks it.
+# All of these are async-capable: one that is not would put all requests through one thread.
+# A test checks it.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
@@ -150,23 +150,23 @@ TEMPLATES = [
     }
 ]
 
-# IMMEDIATE takes the write lock at BEGIN, so that a transaction never fails half way for
-# want of it; WAL lets readers go on meanwhile; FULL makes a COMMIT survive a power cut.
+# IMMEDIATE takes the write lock at BEGIN, so that no transaction fails later with "database
+# is locked"; WAL allows reads during a write; FULL makes a COMMIT survive a power cut.
 SQLITE_OPTIONS = {
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
 }
-# A process shares a few connections among all its threads. A client is answered within
-# 5 s: a lock that is not had, or a server that cannot be reached, is an error before that.
-# A node that hangs in a transaction must not hold the log's counter for ever.
+# The threads of a process share a few connections. A client gets a response within 5 s, so
+# waiting for a lock or for the server fails before that. A node that hangs in a transaction
+# must not keep the log's counter locked for ever.
 POSTGRES_OPTIONS = {
     "pool": {
         "min_size": 0,
         "max_size": DATABASE_CONNECTIONS,
         "timeout": 4,
-        # A failed attempt is over soon, and the next call makes another: the pool's own
-        # attempts come less and less often, and would find a server late that is back.
+        # Give up early: the next call tries again, while the pool's own attempts come less
+        # and less often and would find a restarted server late.
         "reconnect_timeout": 1,
     },
     "connect_timeout": 3,
@@ -217,8 +217,8 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "wsdemo.static.StaticStorage"},
 }
-# Files are found in the apps as well as in STATIC_ROOT, so that the site is whole before
-# the first collectstatic, with DEBUG off too.
+# Serve files from the apps as well as from STATIC_ROOT, so that the site works before the
+# first collectstatic, with DEBUG off too.
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_USE_STATIC_ROOT = STATIC_ROOT.is_dir()
 
@@ -238,8 +238,8 @@ CONTENT_SECURITY_POLICY = {
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-# Whatever ends TLS redirects plain HTTP. A redirect here as well would answer 301 to the
-# health checks and to the handshakes that arrive behind it, so the check is silenced.
+# The proxy that ends TLS redirects plain HTTP. A redirect here would also answer its health
+# checks and handshakes with 301, so the check is silenced.
 SECURE_SSL_REDIRECT = False
 SILENCED_SYSTEM_CHECKS = ["security.W008"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
@@ -251,8 +251,8 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE = ECHO_MAX_MESSAGE_BYTES
 DAPHNE_WEBSOCKET_MAX_FRAME_SIZE = ECHO_MAX_MESSAGE_BYTES
 
-# Everything goes to standard error, with DEBUG off too: Django's own configuration mails
-# the tracebacks of a production site to ADMINS, and prints nothing.
+# Everything goes to standard error, with DEBUG off too: Django's default then mails
+# tracebacks to ADMINS and prints nothing.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -269,13 +269,13 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "echo": {"level": LOG_LEVEL},
-        # It logs a traceback a second while Redis is down; the relay says so once.
+        # Logs a traceback a second while Redis is down; the relay logs it once.
         "channels_redis": {"level": "CRITICAL"},
         "echo.messages": {"level": "INFO" if ECHO_LOG_MESSAGES else "WARNING"},
         "django": {"handlers": [], "level": LOG_LEVEL},
-        # Says "Not Found: /x" beside each line of the server's that says so already.
+        # Logs "Not Found: /x" beside the server's own line.
         "django.request": {"level": "ERROR"},
-        # A traceback for every scanner that makes up a Host; it has been answered 400.
+        # Logs a traceback for every scanner that invents a Host; it gets a 400.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },
 }

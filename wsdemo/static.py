@@ -4,11 +4,11 @@ from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 
 
 class StaticStorage(ManifestStaticFilesStorage):
-    """Hashed names once ``collectstatic`` has run, plain names before it has.
+    """Hashed names after ``collectstatic`` has run, plain names before.
 
-    Django raises for a file that is not in the manifest. Here the plain name is given
-    instead, which the static middleware serves from the apps: a site started before its
-    first ``collectstatic`` is whole, only not cached for ever.
+    Django raises for a file that is not in the manifest. This class returns the plain name,
+    which the static middleware serves from the apps: a site works before its first
+    ``collectstatic``, only without files cached for ever.
     """
 
     support_js_module_import_aggregation = True

@@ -1,4 +1,4 @@
-"""Joins the site's own URLs with Django's admin."""
+"""The root of Django's URLs: the site, the admin and the choice of language."""
 
 from django.contrib import admin
 from django.urls import include, path

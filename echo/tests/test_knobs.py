@@ -226,7 +226,7 @@ def test_a_long_value_is_cut_in_the_error() -> None:
 def test_only_knobs_that_touch_messages_make_it_unfaithful(
     query: str, faithful: bool
 ) -> None:
-    assert parse(query).faithful is faithful
+    assert parse(query).is_faithful is faithful
 
 
 @pytest.mark.parametrize(
@@ -259,13 +259,13 @@ def test_a_subprotocol_is_selected_only_when_offered(
 def test_the_share_of_handshakes_asked_for_is_refused(
     query: str, statuses: set[int | None]
 ) -> None:
-    chance = parse("seed=7").randomness()
+    chance = parse("seed=7").random_generator()
     assert {parse(query).refusal(chance) for _ in range(100)} == statuses
 
 
 def test_the_same_seed_gives_the_same_connection() -> None:
     knobs = parse("seed=3&failure_rate=0.5")
-    first, second = knobs.randomness(), knobs.randomness()
+    first, second = knobs.random_generator(), knobs.random_generator()
     assert [first.random() for _ in range(9)] == [second.random() for _ in range(9)]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from echo.knobs import Knobs
-from echo.messages import Ending
+from echo.messages import CloseFrame
 from echo.misbehave import MAX_WAITING_MESSAGES, Misbehaviour
 
 CAP = 1024 * 1024
@@ -49,10 +49,10 @@ def peer() -> Peer:
 
 def misbehaviour(peer: Peer, query: str) -> Misbehaviour:
     knobs = Knobs.from_query(query.encode(), max_message_size=CAP)
-    return Misbehaviour(knobs, knobs.randomness(), peer.receive, peer.send)
+    return Misbehaviour(knobs, knobs.random_generator(), peer.receive, peer.send)
 
 
-async def converse(peer: Peer, query: str) -> Ending | None:
+async def converse(peer: Peer, query: str) -> CloseFrame | None:
     async with asyncio.timeout(10):
         return await misbehaviour(peer, query).run()
 

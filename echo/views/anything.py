@@ -1,4 +1,4 @@
-"""``/anything``: gives back a request as the server saw it, under httpbin's field names."""
+"""``/anything``: returns the request as JSON, with httpbin's field names."""
 
 import base64
 import json
@@ -14,31 +14,33 @@ from django.utils.datastructures import MultiValueDict
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
-from echo.answers import Json, error
 from echo.protocol import redacted
+from echo.responses import Utf8Json, error_response
 
-# go-httpbin's default too. Far under DATA_UPLOAD_MAX_MEMORY_SIZE, so that this is the one
-# limit a visitor can meet.
+# go-httpbin's default too. Far under DATA_UPLOAD_MAX_MEMORY_SIZE, so that a body meets this
+# limit only.
 MAX_BODY_BYTES = 1024 * 1024
 
 
 @csrf_exempt
 @never_cache
 async def anything(request: HttpRequest, rest: str = "") -> HttpResponse:
-    """Method, address, headers and body; 413 and 400 for a body that cannot be shown."""
+    """Return method, address, headers and body; 413 or 400 for a body that is invalid."""
     body = request.read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:
-        return error(
+        return error_response(
             413, f"expected a body of at most {MAX_BODY_BYTES} bytes, got more"
         )
     try:
-        return Json(seen(request) | seen_body(request, body))
+        return Utf8Json(seen(request) | seen_body(request, body))
     except (MultiPartParserError, SuspiciousOperation) as problem:
-        return error(400, f"expected a body as its Content-Type says, got: {problem}")
+        return error_response(
+            400, f"expected a body as its Content-Type says, got: {problem}"
+        )
 
 
 def seen(request: HttpRequest) -> dict[str, Any]:
-    """All but the body; the origin is httpbin's: the address that the request came from."""
+    """Return all but the body; ``origin`` is httpbin's name for the client's address."""
     return {
         "method": request.method,
         "url": request.build_absolute_uri(),
@@ -49,16 +51,16 @@ def seen(request: HttpRequest) -> dict[str, Any]:
 
 
 def seen_body(request: HttpRequest, body: bytes) -> dict[str, Any]:
-    """The body as form and files, or as data, and as JSON where it is JSON.
+    """Return the body as form and files, or as data, and as JSON if it is JSON.
 
-    Django parses the forms of POST alone; here those of every method are.
+    Django parses forms for POST only; here every method may have one.
     """
     form: QueryDict = QueryDict()
     files: MultiValueDict[str, UploadedFile] = MultiValueDict()
     if request.content_type == "application/x-www-form-urlencoded":
         form, body = QueryDict(body, encoding="utf-8"), b""
     elif request.content_type == "multipart/form-data":
-        # A chunked request names no length, and the parser would take it for empty.
+        # Without a length, as in a chunked request, the parser would read nothing.
         headers = request.META | {"CONTENT_LENGTH": len(body)}
         handlers = request.upload_handlers
         form, files = MultiPartParser(headers, BytesIO(body), handlers, "utf-8").parse()
@@ -72,12 +74,12 @@ def seen_body(request: HttpRequest, body: bytes) -> dict[str, Any]:
 
 
 def contents(files: Iterable[UploadedFile]) -> list[str]:
-    """What is in the uploaded files."""
+    """Return the contents of uploaded files."""
     return [as_text(file.read(), file.content_type) for file in files]
 
 
 def as_text(body: bytes, content_type: str | None) -> str:
-    """UTF-8 text as itself, anything else as a ``data:`` URL."""
+    """Return UTF-8 text as it is, anything else as a ``data:`` URL."""
     try:
         return body.decode()
     except UnicodeDecodeError:
@@ -86,9 +88,10 @@ def as_text(body: bytes, content_type: str | None) -> str:
 
 
 def as_json(body: bytes) -> Any:
-    """The value that the body is in JSON, or None; also where no JSON could give it back.
+    """Return the body's JSON value, or None if it has none.
 
-    Python reads NaN, 1e999 and lone surrogates, which neither JSON nor UTF-8 can hold.
+    Also None for NaN, 1e999 and lone surrogates: Python reads them, but JSON or UTF-8 cannot
+    represent them.
     """
     try:
         value = json.loads(body)
@@ -99,7 +102,7 @@ def as_json(body: bytes) -> Any:
 
 
 def single_or_list(pairs: Iterable[tuple[str, list[str]]]) -> dict[str, Any]:
-    """A repeated key's values as a list, any other's as itself."""
+    """Return a dict with a list for a repeated key, and the value for any other."""
     return {
         name: values[0] if len(values) == 1 else list(values) for name, values in pairs
     }

@@ -1,13 +1,13 @@
-"""Plain HTTP views: the routes of gin's examples, byte for byte as gin answers them."""
+"""Plain HTTP views: the routes of gin's examples, with the same bytes."""
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from google.protobuf import descriptor_pb2, message_factory, text_format
 
-from echo.answers import Json
+from echo.responses import Utf8Json
 
-# What /someProtoBuf sends. The .proto source that a reader compiles:
+# The message of /someProtoBuf, as a .proto source for clients:
 #
 #     syntax = "proto2";
 #     package protoexample;
@@ -17,8 +17,8 @@ from echo.answers import Json
 #       repeated int64 reps = 3;
 #     }
 #
-# It is described here and not generated: three fields are not worth a compiler, and a
-# generated module refuses to load beside a protobuf that is older than it.
+# Described here and not generated: three fields need no compiler, and a generated module
+# does not load with an older protobuf.
 TEST_PROTO = """
 name: "protoexample/test.proto" package: "protoexample" syntax: "proto2"
 message_type {
@@ -36,21 +36,21 @@ Test = message_factory.GetMessages(
 @csrf_exempt
 @require_safe
 async def hello(request: HttpRequest) -> HttpResponse:
-    """A greeting, at ``/hello`` and at ``/someJSON``."""
-    return Json({"message": "Hello world!"})
+    """Return a greeting, at ``/hello`` and at ``/someJSON``."""
+    return Utf8Json({"message": "Hello world!"})
 
 
 @csrf_exempt
 @require_safe
 async def more_json(request: HttpRequest) -> HttpResponse:
-    """A struct of gin's, the capitals of its fields included."""
-    return Json({"user": "小王子", "Message": "Hello world!", "Age": 18})
+    """Return a struct of gin's example, with its capitals."""
+    return Utf8Json({"user": "小王子", "Message": "Hello world!", "Age": 18})
 
 
 @csrf_exempt
 @require_safe
 async def some_protobuf(request: HttpRequest) -> HttpResponse:
-    """A ``protoexample.Test`` message."""
+    """Return a ``protoexample.Test`` message."""
     message = Test(label="test", reps=[1, 2])
     return HttpResponse(
         message.SerializeToString(), content_type="application/x-protobuf"
@@ -60,8 +60,8 @@ async def some_protobuf(request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 @require_safe
 async def user_search(request: HttpRequest) -> HttpResponse:
-    """The query's username and address, or their defaults."""
-    return Json(
+    """Return the query's username and address, or their defaults."""
+    return Utf8Json(
         {
             "message": "ok",
             "username": request.GET.get("username", "小王子"),

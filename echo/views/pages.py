@@ -1,7 +1,7 @@
-"""The pages for people: a view renders one template, with the limits its modules need.
+"""The HTML pages: each view renders one template, with the limits that its scripts need.
 
-The knobs' names and ranges come from ``echo.knobs``; a test holds each range against
-the parser that judges it.
+The knobs' names and ranges come from ``echo.knobs``; a test compares each range with its
+parser.
 """
 
 from dataclasses import dataclass
@@ -27,19 +27,19 @@ Text = str | Promise
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnobField:
-    """One knob as a form field: what it may hold, in words, and what it is without."""
+    """One knob as a form field."""
 
     name: str
-    range: Text
+    range: Text  # the values that it takes, in words
     lowest: str = ""
     highest: str = ""
     default: str = ""
-    flag: bool = False
+    flag: bool = False  # True for a checkbox
 
 
 @dataclass(frozen=True, slots=True)
 class KnobGroup:
-    """Knobs that are asked for together, with one sentence on what they do."""
+    """Knobs that the form shows together, with an explanation."""
 
     title: Text
     explanation: Text
@@ -49,7 +49,7 @@ class KnobGroup:
 def between(
     name: str, lowest: int, highest: int, unit: Text = "", default: str = ""
 ) -> KnobField:
-    """A knob that is a whole number, both bounds included."""
+    """Return the field of a knob that is a whole number, both bounds included."""
     return KnobField(
         name=name,
         range=f"{lowest:,} – {highest:,} {unit}".rstrip(),
@@ -60,7 +60,7 @@ def between(
 
 
 def duration(name: str) -> KnobField:
-    """A knob that is a time, Go style or in plain seconds."""
+    """Return the field of a knob that is a duration."""
     longest = f"{MAX_DURATION_SECONDS:g}s"
     return KnobField(
         name=name, range=f"0s – {longest}", lowest="0s", highest=longest, default="0s"
@@ -68,17 +68,17 @@ def duration(name: str) -> KnobField:
 
 
 def share(name: str) -> KnobField:
-    """A knob that is a part of the whole."""
+    """Return the field of a knob that is a number from 0 to 1."""
     return KnobField(name=name, range="0 – 1", lowest="0", highest="1", default="0")
 
 
 def count(name: str) -> KnobField:
-    """A knob that is a number of messages."""
+    """Return the field of a knob that is a number of messages."""
     return between(name, 0, MAX_MESSAGE_COUNT, _("messages"))
 
 
 def knob_groups() -> tuple[KnobGroup, ...]:
-    """Every knob of ``/echo``, in the order in which a connection meets them."""
+    """Return all knobs of ``/echo``, in the order in which they take effect."""
     cap = settings.ECHO_MAX_MESSAGE_BYTES
     codes = ", ".join(f"{r.start}–{r.stop - 1}" for r in SENDABLE_CLOSE_CODES)
     return (
@@ -148,7 +148,7 @@ def knob_groups() -> tuple[KnobGroup, ...]:
 
 @require_safe
 def console(request: HttpRequest) -> HttpResponse:
-    """The echo console: gorilla's page, grown up."""
+    """Render the echo console, which extends gorilla's page."""
     limits = {
         "maxMessageBytes": settings.ECHO_MAX_MESSAGE_BYTES,
         "maxCloseReasonBytes": MAX_CLOSE_REASON_BYTES,
@@ -162,8 +162,9 @@ def console(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 async def live(request: HttpRequest) -> HttpResponse:
-    """The live feed, which begins with what is published from this moment on."""
-    cursor = str((await get_node()).history.head)  # before any query of the page's own
+    """Render the live feed, which begins with the events published from now on."""
+    # First, because an event may be published during the queries below.
+    cursor = str((await get_node()).history.head)
     user = await request.auser()
     return render(
         request,

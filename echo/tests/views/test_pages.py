@@ -121,7 +121,7 @@ def test_every_code_that_a_browser_can_show_is_explained(console: str) -> None:
 
 def test_the_twin_of_the_status_for_a_refusal_by_chance_is_the_servers() -> None:
     knobs = Knobs.from_query(b"failure_rate=1", max_message_size=CAP)
-    status = knobs.refusal(knobs.randomness())
+    status = knobs.refusal(knobs.random_generator())
     assert f"REFUSED_BY_CHANCE = {status};" in javascript()
 
 
