@@ -1,11 +1,11 @@
 """Runs the Autobahn testsuite's fuzzing client against ``/echo`` on both servers.
 
-    python -m bench.conformance            # sets the suite up in var/ where it can be had
-    python -m bench.conformance --write    # and puts the table into docs/conformance.md
+    python -m bench.conformance            # installs the suite in var/ if it can
+    python -m bench.conformance --write    # and writes the table into docs/conformance.md
 
-The suite is Python 2 only. It gets a virtual environment of its own, made with a newer Python
-from the interpreter that ``--python2`` names. Exits 0 when every case passed, 1 when one
-failed or was not run, 2 when the suite cannot be had.
+The suite is Python 2 only. It is installed in a virtual environment of its own, made by a
+newer Python from the interpreter that ``--python2`` names. Exits 0 if every case passed, 1 if
+one failed or was not run, 2 if the suite cannot be installed.
 """
 
 import argparse
@@ -26,13 +26,13 @@ WSTEST = SUITE / "bin" / "wstest"
 REPORTS = VAR / "conformance"
 PAGE = ROOT / "docs" / "conformance.md"
 START, END = "<!-- table: start -->", "<!-- table: end -->"
-# The last releases that still run on Python 2.7 and with one another; in this order.
+# The last releases that run on Python 2.7 and work together; installed in this order.
 PACKAGES = (
     ["incremental==16.10.1", "cryptography==3.3.2", "pyOpenSSL==19.1.0"],
     ["--no-build-isolation", "Twisted==19.10.0"],
     ["--no-build-isolation", "autobahntestsuite==25.10.1"],
 )
-VIRTUALENV = "virtualenv==20.21.1"  # the last that makes environments for Python 2
+VIRTUALENV = "virtualenv==20.21.1"  # the last release for Python 2
 # 247 and 54 cases. The default cap, 1 MiB, refuses the larger messages of group 9.
 GROUPS = {
     "1-7, 10": (["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"], 247, {}),
@@ -42,12 +42,12 @@ SERVERS = ("daphne, ours", "uvicorn, ours", "gorilla")
 PASSED = ("OK", "NON-STRICT", "INFORMATIONAL")
 
 
-class CannotBeHad(Exception):
-    """Something that the suite needs is not on this machine; the text says what."""
+class Unavailable(Exception):
+    """The suite cannot be installed; the text says what is missing."""
 
 
 def find(*candidates: str | None) -> str | None:
-    """The first of these commands that runs; a pyenv shim may be there and not run."""
+    """Return the first of these commands that runs; a pyenv shim may exist and fail."""
     for candidate in candidates:
         if not candidate or not (path := shutil.which(candidate)):
             continue
@@ -58,20 +58,20 @@ def find(*candidates: str | None) -> str | None:
 
 
 def interpreter(version: str) -> str | None:
-    """Python of this version: on the path, or one that pyenv keeps."""
+    """Return a Python of this version, from the path or from pyenv; None if there is none."""
     root = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
     kept = sorted(root.glob(f"versions/{version}.*/bin/python"))
     return find(f"python{version}", *map(str, kept))
 
 
 def set_up(python2: str | None) -> None:
-    """Installs the suite into var/autobahn."""
+    """Install the suite into var/autobahn. Raises Unavailable."""
     python2 = find(python2) if python2 else interpreter("2.7")
     maker = interpreter("3.9") or interpreter("3.8")
     if not python2:
-        raise CannotBeHad("no Python 2.7: install one, and name it with --python2")
+        raise Unavailable("no Python 2.7: install one, and name it with --python2")
     if not maker:
-        raise CannotBeHad(
+        raise Unavailable(
             "no Python 3.8 or 3.9, which the last virtualenv for 2.7 needs"
         )
     environment = VAR / "virtualenv"
@@ -84,13 +84,17 @@ def set_up(python2: str | None) -> None:
 
 
 def run(*command: str) -> None:
+    """Run a command. Raises Unavailable if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise CannotBeHad(f"{' '.join(command)} failed:\n{done.stderr[-800:]}")
+        raise Unavailable(f"{' '.join(command)} failed:\n{done.stderr[-800:]}")
 
 
-def judge(name: str, group: str) -> dict[str, str]:
-    """The behaviour the suite saw, by case; fails when a case that was asked for is missing."""
+def run_cases(name: str, group: str) -> dict[str, str]:
+    """Run a group of cases against a server; return the verdicts by case.
+
+    A case of the group that has no verdict counts as "NOT RUN".
+    """
     cases, count, environment = GROUPS[group]
     directory = REPORTS / f"{name}-{group}".replace(", ", "-")
     shutil.rmtree(directory, ignore_errors=True)
@@ -109,7 +113,7 @@ def judge(name: str, group: str) -> dict[str, str]:
                 }
             )
         )
-        # wstest exits 0 whatever happens: only the report tells.
+        # wstest always exits 0: the verdicts are in its report.
         run(str(WSTEST), "-m", "fuzzingclient", "-s", str(specification))
     report = json.loads((directory / "index.json").read_text()).get(name, {})
     seen = {case: worst(result) for case, result in report.items()}
@@ -117,13 +121,14 @@ def judge(name: str, group: str) -> dict[str, str]:
 
 
 def worst(result: dict[str, str]) -> str:
-    """A case passes when both its messages and its closing handshake do."""
+    """Return the worse verdict of a case: of its messages, or of its closing handshake."""
     if result["behaviorClose"] not in PASSED:
         return result["behaviorClose"]
     return result["behavior"]
 
 
 def rows(results: dict[tuple[str, str], dict[str, str]]) -> Iterator[str]:
+    """Yield the lines of the table."""
     yield "| server | cases | OK | non-strict | informational | failed or not run |"
     yield "|---|---|---:|---:|---:|---|"
     for (name, group), seen in results.items():
@@ -134,7 +139,7 @@ def rows(results: dict[tuple[str, str], dict[str, str]]) -> Iterator[str]:
 
 
 def write(table: str) -> None:
-    """Replaces the table in the documentation."""
+    """Replace the table in the documentation."""
     before, _, rest = PAGE.read_text().partition(START)
     after = rest.partition(END)[2]
     PAGE.write_text(f"{before}{START}\n{table}\n{END}{after}")
@@ -160,9 +165,9 @@ def main(arguments: list[str]) -> int:
     try:
         if not WSTEST.exists():
             set_up(options.python2)
-        results = {(n, group): judge(n, group) for n in names for group in GROUPS}
-    except CannotBeHad as reason:
-        print(f"The Autobahn testsuite cannot be had here: {reason}")
+        results = {(n, group): run_cases(n, group) for n in names for group in GROUPS}
+    except Unavailable as reason:
+        print(f"The Autobahn testsuite cannot be installed: {reason}")
         return 2
     table = "\n".join(rows(results))
     print(table)

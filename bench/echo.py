@@ -2,11 +2,11 @@
 
     python -m bench.echo --rounds 5 --seconds 2
 
-Each server gets one core, the load another. Every client sends a message, waits for its
+Each server has one core, the load another. Every client sends a message, waits for its
 echo, compares every byte, and sends the next. The servers take turns, round after round, so
-that a busy moment of the machine meets all of them; the tables show medians: echoes per
-second by the clock, and per second of the server's own processor time, which neighbours on
-the machine hardly change.
+that a busy moment of the machine affects all of them. The tables show medians: echoes per
+second by the clock, and per second of the server's own processor time, which other load on
+the machine hardly changes.
 """
 
 import os
@@ -57,7 +57,7 @@ class Client:
         self.socket = upgrade(port, "/echo")
 
     def exchange(self) -> int:
-        """Takes what has come; 1 and the next message when it is the echo, else 0."""
+        """Read; if the echo is whole send the next message and return 1, else return 0."""
         data = self.socket.recv(65536)
         if data != self.echo:
             if not self.completes(data):
@@ -67,7 +67,7 @@ class Client:
         return 1
 
     def completes(self, data: bytes) -> bool:
-        """Adds a part of the echo; fails on a byte that differs from what was sent."""
+        """Add a part of the echo; return True if it is whole. Fails on a wrong byte."""
         self.received += data
         if not data or not self.echo.startswith(self.received):
             raise RuntimeError(f"expected the echo, got {self.received[:80]!r}")
@@ -75,7 +75,7 @@ class Client:
 
 
 def exchanges(server: Server, clients: list[Client], seconds: float) -> Rate:
-    """Echoes with every client's message under way."""
+    """Return the rate with one message of each client under way."""
     poll = select.epoll()
     by_number = {client.socket.fileno(): client for client in clients}
     for number in by_number:
@@ -96,6 +96,7 @@ def exchanges(server: Server, clients: list[Client], seconds: float) -> Rate:
 
 
 def run_until(poll: select.epoll, clients: dict[int, Client], deadline: float) -> int:
+    """Exchange messages until the deadline; return the number of echoes."""
     count = 0
     while time.perf_counter() < deadline:
         for number, _ in poll.poll(TIMEOUT_SECONDS):
@@ -104,7 +105,7 @@ def run_until(poll: select.epoll, clients: dict[int, Client], deadline: float) -
 
 
 def measure(server: Server, shape: Shape, seconds: float) -> Rate:
-    """What the server does under one shape of load."""
+    """Return the server's rate under one shape of load."""
     count, size = shape
     payload = (b"0123456789abcdef" * (size // 16 + 1))[:size]
     with ExitStack() as stack:

@@ -2,12 +2,12 @@
 
     python -m bench.fanout --rounds 3
 
-Each server gets one core; the load, and Redis, another. Every reader's bytes are compared
-with the first reader's, whose events are parsed: one lost, doubled or out of order fails
-the run. Three figures: deliveries a second with batches of events under way, by the clock and
-by the server's own processor time, which neighbours on the machine hardly change; and the
-time from publishing one event until the last reader has it. Stock consumers promise no order,
-and are not held to it.
+Each server has one core; the load and Redis another. Every reader's bytes are compared with
+the first reader's, whose events are parsed: one lost, doubled or out of order fails the run.
+There are three figures: deliveries a second with batches of events under way, by the clock
+and by the server's own processor time, which other load on the machine hardly changes; and
+the time from publishing one event until the last reader has it. Stock consumers do not keep
+the order, so theirs is not checked.
 """
 
 import http.client
@@ -49,14 +49,14 @@ NAMES = [name for name in COMMANDS if name.count(",") == 2]
 
 
 class Reader:
-    """One WebSocket that keeps the bytes it was sent since the last look."""
+    """One WebSocket, and the bytes it has received since the last round."""
 
     def __init__(self, port: int, path: str) -> None:
         self.socket = upgrade(port, path)
         self.received = bytearray()
 
     def skip_message(self) -> None:
-        """Reads one whole message off the socket: the feed's hello."""
+        """Read one whole message and drop it: the feed's hello."""
         self.received += self.socket.recv(65536)
         while not messages(self.received):
             self.received += self.socket.recv(65536)
@@ -76,10 +76,10 @@ class Readers:
             self.readers[reader.socket.fileno()] = reader
             self.poll.register(reader.socket.fileno(), select.EPOLLIN)
         self.first = next(iter(self.readers.values()))
-        self.is_whole = False  # the first one has all that it waits for
+        self.is_whole = False  # the first reader has all events of this round
 
     def collect(self, events: int) -> None:
-        """Reads until everybody has so many events."""
+        """Read until every reader has so many events."""
         short = set(self.readers)
         while short:
             ready = self.poll.poll(TIMEOUT_SECONDS)
@@ -96,14 +96,14 @@ class Readers:
                 if self.has(reader, events):
                     short.discard(number)
             if was_first_short and self.first.socket.fileno() not in short:
-                # What they are compared with has come only now.
+                # Readers that were ahead of the first one can be compared only now.
                 short = {n for n in short if not self.has(self.readers[n], events)}
 
     def has(self, reader: Reader, events: int) -> bool:
-        """True when a reader has so many; only the first one's bytes are always parsed.
+        """Return True if the reader has so many events.
 
-        The load must not be slower than what it measures. Bytes that differ from the first
-        reader's may have a ping in them.
+        Only the first reader's bytes are always parsed: the load must not be slower than
+        the server. Bytes that differ from the first reader's may have a ping in them.
         """
         first = self.first.received
         if reader is not self.first:
@@ -117,7 +117,7 @@ class Readers:
         return has_all
 
     def take(self, *, in_order: bool) -> list[bytes]:
-        """The first reader's events; fails when another reader has others."""
+        """Return the first reader's events. Fails if another reader has others."""
         order = list if in_order else sorted
         first = bytes(self.first.received)
         expected = order(messages(first))
@@ -138,12 +138,12 @@ class Readers:
 
 
 def say(port: int) -> Publish:
-    """Publishes to the stock peer: a client says it."""
+    """Return a function that publishes to the stock peer, by a client's messages."""
     speaker = Reader(port, "/")
 
     def publish(count: int) -> None:
         texts = [json.dumps({"n": number, "data": TEXT}) for number in range(count)]
-        # A text frame: the peer passes text on.
+        # Text frames: the peer sends text on.
         frames = (frame(text.encode(), mask=True) for text in texts)
         speaker.socket.sendall(b"".join(b"\x81" + one[1:] for one in frames))
 
@@ -151,7 +151,7 @@ def say(port: int) -> Publish:
 
 
 def post(port: int, token: str) -> Publish:
-    """Publishes to the feed: one POST for a batch."""
+    """Return a function that publishes to the feed, one POST for a batch."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
@@ -162,7 +162,7 @@ def post(port: int, token: str) -> Publish:
         connection.request("POST", "/feed/publish", json.dumps(events), headers)
         answer = connection.getresponse()
         body = answer.read()
-        connection.close()  # the server would, should the next batch be a while away
+        connection.close()  # the server might, before the next batch
         if answer.status != 201:
             raise RuntimeError(f"expected 201, got {answer.status} {body!r}")
 
@@ -175,17 +175,17 @@ def numbers(events: list[bytes], is_feed: bool) -> list[int]:
 
 
 class Figures(NamedTuple):
-    """Deliveries a second by the clock and by the server's processor time; last in seconds."""
+    """What is measured of a server."""
 
-    clock: float
-    server: float
-    last: float
+    clock: float  # deliveries a second
+    server: float  # deliveries a second of the server's processor time
+    last: float  # seconds from publishing to the last reader
 
 
 def measure(
     server: Server, readers: Readers, publish: Publish, is_feed: bool
 ) -> Figures:
-    """What one server does with batches of events, and with single ones."""
+    """Return one server's figures for batches of events and for single ones."""
 
     def round_trip(count: int) -> float:
         started = time.perf_counter()
@@ -212,7 +212,7 @@ def measure(
 
 @contextmanager
 def redis() -> Iterator[str]:
-    """A Redis of our own on the load's core; its URL."""
+    """Run a Redis on the load's core; yield its URL."""
     path = VAR / "bench-redis.sock"
     process = subprocess.Popen(
         [
@@ -232,7 +232,7 @@ def redis() -> Iterator[str]:
 
 
 def make_token() -> str:
-    """A fresh database and a token that may publish."""
+    """Make a new database, and return a token that may publish."""
     for path in VAR.glob("bench.sqlite3*"):
         path.unlink()
     code = (
@@ -244,7 +244,7 @@ def make_token() -> str:
 
 
 def manage(*arguments: str) -> str:
-    """What ``manage.py`` prints, with the environment of the measured servers."""
+    """Run ``manage.py`` in the environment of the servers; return its output."""
     done = subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
@@ -257,7 +257,7 @@ def manage(*arguments: str) -> str:
 
 
 def run(name: str, count: int, redis_url: str, token: str) -> Figures:
-    """One server, measured once."""
+    """Start one server and measure it once."""
     layer = name.rpartition(", ")[2]
     is_feed = "feed" in name
     environment = {"BENCH_LAYER": layer, "FEED_PUBLISHES_PER_SECOND": "1000000"}

@@ -1,6 +1,6 @@
-"""Measures the two Redis channel layers at the feed's job: one channel a node, one group.
+"""Measures the two Redis channel layers as the feed uses them: one channel a node, one group.
 
-Sender and receiver are processes of their own; Redis is the one that the tests start.
+Sender and receiver are two processes; Redis is started as in the tests.
 """
 
 import asyncio
@@ -37,12 +37,12 @@ QUIET_SECONDS = 1.0
 
 
 class Receiver:
-    """One node's end of the layer: when each message came, and what was raised."""
+    """The receiving node: the latency of each message, and the number of errors."""
 
     def __init__(self, layer: Any) -> None:
         self.layer = layer
-        self.arrivals: dict[str, list[float]] = defaultdict(list)
-        self.finished: dict[str, float] = {}
+        self.arrivals: dict[str, list[float]] = defaultdict(list)  # latencies, by phase
+        self.finished: dict[str, float] = {}  # the last message's time, by phase
         self.errors = 0
 
     async def listen(self) -> None:
@@ -63,7 +63,7 @@ class Receiver:
 
 
 async def receive(layer: Any, pipe: Connection) -> None:
-    """Answers "phase?" over the pipe with what came in it."""
+    """Listen, and answer each phase's name on the pipe with its figures."""
     receiver = Receiver(layer)
     listening = asyncio.create_task(receiver.listen())
     while phase := await asyncio.to_thread(pipe.recv):
@@ -78,7 +78,7 @@ def node(kind: str, url: str, pipe: Connection) -> None:
 
 
 class Bench:
-    """The sender, and what it asks of the receiver."""
+    """The sender, which starts the receiver and reads its figures."""
 
     def __init__(self, kind: str, redis: Redis) -> None:
         self.redis = redis
@@ -93,8 +93,8 @@ class Bench:
         message = {"type": "feed.events", "phase": phase, "data": EVENT}
         await self.layer.group_send(GROUP, message | {"at": time.time()})
 
-    async def told(self, phase: str) -> tuple[list[float], float, int]:
-        """What the receiver has of a phase, once nothing more comes."""
+    async def settled(self, phase: str) -> tuple[list[float], float, int]:
+        """Return the receiver's figures of a phase, once no more messages arrive."""
         before = -1
         while True:
             self.pipe.send(phase)
@@ -105,14 +105,14 @@ class Bench:
             await asyncio.sleep(QUIET_SECONDS)
 
     async def ready(self) -> None:
-        while not (await self.told("ready"))[0]:
+        while not (await self.settled("ready"))[0]:
             await self.send("ready")
 
     async def paced(self) -> str:
         for _ in range(PACED):
             await self.send("paced")
             await asyncio.sleep(1 / PACED_A_SECOND)
-        arrivals, _, _ = await self.told("paced")
+        arrivals, _, _ = await self.settled("paced")
         cuts = statistics.quantiles(arrivals, n=100)
         return (
             f"{len(arrivals)} of {PACED}, median {cuts[49] * 1000:.2f} ms, "
@@ -124,7 +124,7 @@ class Bench:
         for _ in range(BURST):
             await self.send("burst")
         sent = time.time() - begun
-        arrivals, finished, _ = await self.told("burst")
+        arrivals, finished, _ = await self.settled("burst")
         return (
             f"{len(arrivals)} of {BURST}, sent at {BURST / sent:.0f}/s, "
             f"received at {len(arrivals) / (finished - begun):.0f}/s"
@@ -134,11 +134,11 @@ class Bench:
         for _ in range(STALLED):
             await self.send("stalled")
         await asyncio.sleep(STALL_SECONDS)
-        return f"{len((await self.told('stalled'))[0])} of {STALLED}"
+        return f"{len((await self.settled('stalled'))[0])} of {STALLED}"
 
     async def restart(self) -> str:
-        """How long after Redis is back the first message gets through."""
-        before = (await self.told("restart"))[2]
+        """Measure the time from a restart of Redis to the first message."""
+        before = (await self.settled("restart"))[2]
         self.redis.stop()
         await asyncio.sleep(2)
         self.redis.start()

@@ -1,12 +1,12 @@
-"""Measures what an operator who watches costs the feed, with 10,000 connections.
+"""Measures what an operator on the admin's pages costs the feed, with 10,000 connections.
 
     python -m bench.operator --rounds 3
 
-uvicorn on one core, the readers and the operator on another. In each round events are
-fanned out with nobody watching and with an operator who has the list of connections and the
-page of nodes open: both are asked for every two seconds, as the pages do, and the figures
-of the graph are read. The table shows medians of all rounds, what is left of the fan-out
-under the operator's eyes, and how long the list took to answer.
+uvicorn has one core, the readers and the operator another. Each round fans events out
+without an operator, and with one who has the list of connections and the page of nodes open:
+both are fetched every two seconds, as the pages do, and the graph's figures are read. The
+table shows the medians of all rounds, the share of the fan-out that is left with an operator,
+and the response time of the list.
 """
 
 import http.client
@@ -43,8 +43,8 @@ print(session.session_key)
 """
 
 
-def watch(port: int, session: str, told: Connection) -> None:
-    """The operator's browser, until it is told to stop; tells how long each list took."""
+def watch(port: int, session: str, pipe: Connection) -> None:
+    """Act as the operator's browser until a message arrives; send the latencies so far."""
     headers = {"Cookie": f"sessionid={session}", "X-Fragment": "1"}
     threading.Thread(target=read_graph, args=(port, headers), daemon=True).start()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
@@ -59,13 +59,13 @@ def watch(port: int, session: str, told: Connection) -> None:
                 raise RuntimeError(f"expected 200 from {path}, got {answer.status}")
             if path == LISTS[0]:
                 latencies.append(time.perf_counter() - began)
-        told.send(latencies)
-        if told.poll(REFRESH_SECONDS):
+        pipe.send(latencies)
+        if pipe.poll(REFRESH_SECONDS):
             return
 
 
 def read_graph(port: int, headers: dict[str, str]) -> None:
-    """Reads what the live graph is drawn from."""
+    """Read the figures of the live graph."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.request("GET", "/feed/sse?topic=staff.stats", headers=headers)
     answer = connection.getresponse()
@@ -77,7 +77,7 @@ def read_graph(port: int, headers: dict[str, str]) -> None:
 
 @contextmanager
 def operator(port: int, session: str, latencies: list[float]) -> Iterator[None]:
-    """Somebody watches; how long each list took is added to ``latencies`` in the end."""
+    """Run an operator's browser; in the end, add the list's latencies to ``latencies``."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.Process(target=watch, args=(port, session, theirs))
     process.start()
@@ -100,7 +100,7 @@ def operator(port: int, session: str, latencies: list[float]) -> Iterator[None]:
 def rounds(
     server: Server, readers: Readers, token: str, session: str, count: int
 ) -> tuple[dict[str, list[Figures]], list[float]]:
-    """The figures with and without an operator, taken in turns, and the list's latencies."""
+    """Return the figures without and with an operator, in turns, and the latencies."""
     publish = post(server.port, token)
     results: dict[str, list[Figures]] = {
         "nobody watches": [],
@@ -108,7 +108,7 @@ def rounds(
     }
     latencies: list[float] = []
     with operator(server.port, session, []):
-        pass  # who has waited for the lists: their templates are compiled now
+        pass  # the first responses compile the templates
     for _ in range(count):
         results["nobody watches"].append(measure(server, readers, publish, True))
         with operator(server.port, session, latencies):

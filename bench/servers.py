@@ -1,4 +1,4 @@
-"""The servers that are measured, each started as its own documentation says."""
+"""Starts the servers to measure, each as its documentation says."""
 
 import os
 import shutil
@@ -40,7 +40,7 @@ ENVIRONMENT = {
 
 
 def build_gorilla() -> str:
-    """Builds the Go peer; why it cannot be had, or "" when it can."""
+    """Build the Go peer; return what is missing for it, or ""."""
     if not (go := shutil.which("go")):
         return "no Go on this machine (Debian: golang-go)"
     built = subprocess.run(
@@ -70,20 +70,20 @@ def listens(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Server:
-    """A server that listens."""
+    """A running server."""
 
     port: int
     process: int
 
     def cpu_seconds(self) -> float:
-        """The processor time that its threads have used, to the nanosecond (proc(5))."""
+        """Return the processor time of its threads, to the nanosecond (proc(5))."""
         tasks = Path(f"/proc/{self.process}/task").glob("*/schedstat")
         return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 @contextmanager
 def running(name: str, core: int | None = None, **environment: str) -> Iterator[Server]:
-    """The named server as a process, on one core if asked."""
+    """Run the named server as a process, on one core if given."""
     port = free_port()
     command = [part.format(port=port) for part in COMMANDS[name]]
     if core is not None:

@@ -1,4 +1,4 @@
-"""A broadcast as Channels' documentation has it: a group, and a consumer for each reader."""
+"""The broadcast of Channels' documentation: a group, and a consumer for each reader."""
 
 import os
 from typing import Any
@@ -24,7 +24,7 @@ if not settings.configured:
 
 
 class StockBroadcast(AsyncWebsocketConsumer):
-    """Sends what anybody says to everybody."""
+    """Sends each client's messages to all clients."""
 
     async def connect(self) -> None:
         await self.channel_layer.group_add("everybody", self.channel_name)

@@ -1,4 +1,4 @@
-"""The echo as Channels' documentation has it: what ours is measured against."""
+"""The echo of Channels' documentation, to compare ours with."""
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import ProtocolTypeRouter
