@@ -1,1 +1,1 @@
-"""The ways to read the feed, and to publish over HTTP; none knows another or decides."""
+"""The transports of the feed: reading and publishing; independent of one another."""

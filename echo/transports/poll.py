@@ -1,4 +1,4 @@
-"""Carries the feed over polls: long ones wait for an answer, short ones take what there is."""
+"""Carries the feed over polls: long ones wait for the next event, short ones do not."""
 
 import asyncio
 import contextlib
@@ -8,15 +8,15 @@ from echo.feed import Connection, Frame, Notice, Subscription, find_reader, subs
 from echo.http import JSON, HttpConsumer
 from echo.protocol import EVENT_ID, FeedQuery
 
-# An answer is for the reader whose cookie asked for it.
+# A cache must not give one reader's response to another.
 CONTENT = [(b"content-type", JSON), (b"vary", b"Cookie")]
 
 
 class PollConsumer(HttpConsumer):
-    """One answer with what came after ``since``; with ``wait``, a long poll."""
+    """One response with the events after ``since``; with ``wait``, a long poll."""
 
     async def handle(self) -> None:
-        # Proxies put W/ before an ETag and -gzip behind it, and may send several.
+        # Proxies add W/ before an ETag and -gzip after it, and may send several.
         etag = EVENT_ID.search(self.request.headers.get("If-None-Match", ""))
         known = etag[0] if etag else None
         query = FeedQuery.parse(
@@ -36,10 +36,10 @@ class PollConsumer(HttpConsumer):
         )
 
     async def long_poll(self, query: FeedQuery, wait_seconds: float) -> None:
-        """Answer at once if there is anything, else when there is, or after the wait."""
+        """Respond with what there is, or wait for the first event, ``wait`` at most."""
         subscription = await self.open_subscription(query, "longpoll")
         try:
-            # However long the log takes: the wait is for what is not there yet.
+            # Outside the timeout: `wait` bounds the wait for new events, not the log's reads.
             if not (frames := await subscription.ready()):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_seconds):
@@ -50,7 +50,7 @@ class PollConsumer(HttpConsumer):
         await self.answer(200, body, [*CONTENT, (b"cache-control", b"no-store")])
 
     async def short_poll(self, query: FeedQuery, known: str | None) -> None:
-        """Answer with what there is; 304 for the id in ``If-None-Match`` and nothing new."""
+        """Respond with what there is, or 304 if it is nothing new after ``If-None-Match``."""
         subscription = await self.open_subscription(query, "shortpoll")
         try:
             frames = await subscription.ready()
@@ -69,14 +69,14 @@ class PollConsumer(HttpConsumer):
 
 
 def encode_answer(frames: Sequence[Frame], subscription: Subscription) -> bytes:
-    """Return ``{"events", "last_event_id", "reset", "more"}``; events are encoded already.
+    """Return the body as JSON; the events are encoded already.
 
-    ``bye`` comes with them when the server has ended the subscription, and only then.
+    ``bye`` is in it only if the server has ended the subscription.
     """
     subscription.sending(*frames)
     events = ",".join([frame.json for frame in frames if frame.type == "event"])
     reset = next((frame for frame in frames if frame.type == "reset"), None)
-    # Not looked for among the frames: it may have been said while they were read.
+    # From the subscription, not from the frames: it may have ended while they were read.
     bye = f',"bye":{subscription.bye.json}' if subscription.bye else ""
     return (
         f'{{"events":[{events}],"last_event_id":"{subscription.cursor}",'

@@ -25,16 +25,17 @@ REMEMBERED_PUBLISHERS = 10_000
 
 
 class Rate:
-    """A bucket of publishes for each publisher, refilled each second; this process's own.
+    """A token bucket for each publisher, of this process.
 
-    Used in the event loop only, so that no publish can come between a look and a spend.
+    For the event loop only: ``spend`` reads and writes without a lock.
     """
 
     def __init__(self) -> None:
+        # By publisher: the tokens left, and when that was. The latest used is the last.
         self.buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def spend(self, publisher: str, count: int) -> None:
-        """Takes from the publisher's bucket; TooMany when there is not enough in it."""
+        """Take tokens from the publisher's bucket. Raises TooMany if it has too few."""
         size = float(settings.FEED_PUBLISHES_PER_SECOND)
         now = time.monotonic()
         left, at = self.buckets.pop(publisher, (size, now))
@@ -45,7 +46,7 @@ class Rate:
                 f"expected at most {size:g} events a second from one publisher: "
                 "send this again a second later"
             )
-        # A batch larger than the bucket is let in when the bucket is full, and paid off.
+        # A full bucket allows a batch larger than itself, and goes below zero.
         self.buckets[publisher] = left - count, now
         if len(self.buckets) > REMEMBERED_PUBLISHERS:
             self.buckets.popitem(last=False)
@@ -97,7 +98,7 @@ def refuse_forgery(request: HttpRequest) -> None:
 
 
 def parse(body: bytes) -> tuple[list[dict[str, Any]], bool]:
-    """Return the events of a body, and whether they came as a list."""
+    """Return the events in a body, and whether they were a list. Raises FeedError."""
     try:
         given = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Carries the feed over Server-Sent Events (WHATWG HTML 9.2); knows no log and no Redis."""
+"""Carries the feed over Server-Sent Events (WHATWG HTML 9.2); knows no log, no Redis."""
 
 import random
 
@@ -8,12 +8,12 @@ from echo.feed import Connection, Subscription, find_reader, subscribe
 from echo.http import HttpConsumer
 from echo.protocol import FeedQuery
 
-# What an EventSource waits before it reconnects, when it has been told nothing else.
+# The range of an EventSource's wait before it reconnects, unless a `bye` sets another.
 RETRY_MILLISECONDS = (500, 2000)
 HEADERS = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # nginx would hold events back
+    (b"x-accel-buffering", b"no"),  # nginx would buffer events
 ]
 
 
@@ -43,7 +43,7 @@ class SseConsumer(HttpConsumer):
         return subscription
 
     async def write(self, subscription: Subscription) -> None:
-        """Send what is due, one chunk for all of it, until the subscription is over."""
+        """Send all frames that are due as one chunk, until the subscription is over."""
         hello = (await subscription.hello()).sse
         await self.begin(200, HEADERS)
         retry = b"retry: %d\n\n" % random.randint(*RETRY_MILLISECONDS)

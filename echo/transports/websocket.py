@@ -1,4 +1,4 @@
-"""Carries the feed over a WebSocket: one frame a message; knows no log and no Redis."""
+"""Carries the feed over a WebSocket, one message a frame; knows no log, no Redis."""
 
 import asyncio
 import contextlib
@@ -24,10 +24,10 @@ logger = logging.getLogger("echo.feed")
 
 
 class FeedConsumer(AsyncWebsocketConsumer):
-    """One reader: what the subscription hands out is sent, what the client says is not heard.
+    """One reader's WebSocket: sends the subscription's frames, and accepts no messages.
 
-    Reads ``receive()`` in a plain loop, for the same reason as the echo; the channel layer
-    is the relay's, one channel for the whole process.
+    Reads ``receive()`` in a plain loop, for the same reason as the echo. It has no channel:
+    the relay has one for the whole process.
     """
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -60,7 +60,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
         return subscription
 
     async def carry(self, subscription: Subscription, receive: Any) -> None:
-        """Writes in a task of its own until the client has gone, or has been told to go."""
+        """Run a writer until the client disconnects or the subscription ends."""
         await self.accept()
         writing = asyncio.create_task(self.write(subscription), name="feed writer")
         try:
@@ -76,13 +76,13 @@ class FeedConsumer(AsyncWebsocketConsumer):
             await asyncio.gather(writing, return_exceptions=True)
 
     async def write(self, subscription: Subscription) -> None:
-        """Sends each frame as it is due; the server's ``send`` waits for a slow client."""
+        """Send each frame when it is due; the server's ``send`` waits for a slow client."""
         send = self.base_send
         try:
             await send((await subscription.hello()).message)
             while not subscription.is_over:
                 for frame in await subscription.next():
-                    # A slow client is sent some of these much later than they were due.
+                    # A slow client gets a frame long after it was due: check again.
                     if not subscription.rights_changed or await subscription.may_send(
                         frame
                     ):
@@ -91,7 +91,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
             assert subscription.bye is not None
             bye = subscription.bye.fields
             await self.close(bye["code"], bye["reason"])
-        except OSError:  # the client has gone; `receive` says so too
+        except OSError:  # the client has gone; `receive` returns a disconnect too
             pass
         except Exception:
             logger.exception("feed: a writer failed")
