@@ -16,7 +16,6 @@ class CloseCode(IntEnum):
     """The close codes this site sends by itself (RFC 6455 section 7.4)."""
 
     NORMAL_CLOSURE = 1000
-    GOING_AWAY = 1001
     PROTOCOL_ERROR = 1002
     INVALID_DATA = 1007
     POLICY_VIOLATION = 1008

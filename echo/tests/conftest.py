@@ -1,4 +1,4 @@
-"""Fixtures for every test: the site as real processes. And a mode that skips nothing."""
+"""Fixtures for every test: the site as real processes; and a mode without skips."""
 
 import os
 from collections.abc import Generator, Iterator
@@ -60,7 +60,7 @@ def pytest_make_collect_report(
 def refuse_skip(
     config: pytest.Config, report: pytest.TestReport | pytest.CollectReport
 ) -> None:
-    """Makes a failure of a skip, in the mode that skips nothing."""
+    """Turn a skip into a failure under ``--no-skips``."""
     if report.skipped and config.getoption("--no-skips"):
         report.outcome = "failed"
         report.longrepr = f"--no-skips, but this was skipped: {report.longrepr}"
@@ -77,7 +77,7 @@ def site(
 
 @pytest.fixture
 def redis() -> Iterator[Redis]:
-    """A Redis of this test's own, which may be stopped and frozen."""
+    """A Redis for this test alone, which can be stopped and frozen."""
     server = Redis()
     try:
         server.start()

@@ -1,4 +1,4 @@
-"""Starts the site as real server processes, for the tests that talk to it over sockets."""
+"""Starts the site as real server processes, for tests over sockets."""
 
 import contextlib
 import itertools
@@ -61,7 +61,7 @@ ports = itertools.cycle(
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens; no other worker of a parallel run has it."""
+    """Return a free port, which no other worker of a parallel run gets."""
     for number in ports:
         port = FIRST_PORT + worker * PORTS_FOR_EACH_WORKER + number
         with socket.socket() as probe:
@@ -73,7 +73,7 @@ def free_port() -> int:
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
-    """The condition's first true value; fails with ``what`` when it does not come in time."""
+    """Return the condition's first true value. Fails with ``what`` if there is none in time."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:
@@ -85,11 +85,11 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = 10.0) -
 class LiveSite:
     """One server process, with its own database and log file in ``directory``.
 
-    ``server`` is "daphne" (manage.py runserver) or "uvicorn"; ``environment`` is laid over
-    the test's own. Several nodes share a database when they are given its DATABASE_URL.
+    ``server`` is "daphne" (manage.py runserver) or "uvicorn"; ``environment`` is added to the
+    test's own. Several nodes share a database if they get its DATABASE_URL.
     """
 
-    # What its clients trust, for a site that is reached over TLS.
+    # The context of its clients, if the site uses TLS.
     tls: ssl.SSLContext | None = None
 
     def __init__(
@@ -123,7 +123,7 @@ class LiveSite:
 
     @property
     def log(self) -> str:
-        """All that the process has printed so far."""
+        """The process's output so far."""
         return (
             self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
         )
@@ -137,7 +137,7 @@ class LiveSite:
         self.stop()
 
     def manage(self, *arguments: str) -> str:
-        """Runs ``manage.py`` with this site's environment; what it printed."""
+        """Run ``manage.py`` with this site's environment; return its output."""
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
@@ -148,7 +148,7 @@ class LiveSite:
         ).stdout
 
     def start(self) -> None:
-        """Starts the process, and returns when the port answers."""
+        """Start the process, and wait until it accepts connections."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command, cwd=ROOT, env=self.environment, stdout=log, stderr=log
@@ -165,7 +165,7 @@ class LiveSite:
         return True
 
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> int:
-        """Sends the signal and waits for the end; the exit code."""
+        """Send the signal, wait for the end, and return the exit code."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(sign)
@@ -178,7 +178,7 @@ class LiveSite:
 
 
 class SecureSite(LiveSite):
-    """The same over TLS, with a certificate that only its ``tls`` trusts."""
+    """A site over TLS, with a certificate that only its ``tls`` trusts."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The site's URLs, and some by which a test ends connections, counts, and changes people."""
+"""The site's URLs, and more for tests: end connections, count, publish, change users."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ from wsdemo.urls import urlpatterns as site
 
 
 async def end(request: HttpRequest) -> JsonResponse:
-    """Ends whoever reads the topic, with the code and the reason given."""
+    """End all readers of the topic with the code and the reason; return their number."""
     given = request.GET
     question = EndConnections(
         int(given["code"]), given["reason"], ListConnections(search=given["topic"])
@@ -30,31 +30,31 @@ async def end(request: HttpRequest) -> JsonResponse:
 
 
 async def publish_in_admin(request: HttpRequest) -> JsonResponse:
-    """Publishes as the admin does, so that each delivery is counted."""
+    """Publish as the admin does, so that each delivery is counted."""
     published = await apublish(request.GET["topic"], 1, source=Event.Source.ADMIN)
     return JsonResponse({"id": published.id})
 
 
 async def readers(request: HttpRequest) -> JsonResponse:
-    """How many connections read a topic."""
+    """Return the number of connections that read a topic."""
     topic = request.GET["topic"]
     counts = (await survey(CountReaders((topic,)))).result
     return JsonResponse({"readers": counts[topic]})
 
 
 async def deliveries(request: HttpRequest) -> JsonResponse:
-    """How many connections an event has been sent to."""
+    """Return the number of connections that an event has been sent to."""
     receipt = (await survey(GetReceipt(request.GET["id"]))).result
     return JsonResponse({"delivered": receipt.delivered})
 
 
 async def tasks(request: HttpRequest) -> JsonResponse:
-    """How many tasks the server's event loop has, this request's own among them."""
+    """Return the number of tasks in the server's event loop, this request's included."""
     return JsonResponse({"tasks": len(asyncio.all_tasks())})
 
 
 def person(request: HttpRequest) -> JsonResponse:
-    """Makes a member of staff who is signed in: the id and the session's cookie."""
+    """Create a signed-in member of staff; return the id and the session's cookie."""
     user = User.objects.create_user(request.GET["name"], is_staff=True)
     client = Client()
     client.force_login(user)
@@ -63,7 +63,7 @@ def person(request: HttpRequest) -> JsonResponse:
 
 
 def change(request: HttpRequest) -> JsonResponse:
-    """Changes a user by the name of the change; ``silently`` tells no signal."""
+    """Change a user; a change that is ``silently`` made sends no signal."""
     user = User.objects.get(pk=request.GET["id"])
     match request.GET["change"]:
         case "demoted":

@@ -1,4 +1,4 @@
-"""The site's settings with a URL more, by which a test ends connections."""
+"""The site's settings with the URLs of echo.tests.operator."""
 
 from wsdemo.settings import *  # noqa: F403
 

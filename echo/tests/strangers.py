@@ -1,4 +1,4 @@
-"""What strangers send to parsers: adversarial texts, and every parser and pattern they reach.
+"""Adversarial texts, and every parser and pattern that clients' texts reach.
 
 ``python -m echo.tests.strangers patterns`` (or ``parsers``) tries them all, and prints
 each name before its turn, so that the last one is the one that is slow.
@@ -45,7 +45,7 @@ METHODS = {"fullmatch", "match", "search", "findall", "finditer", "sub", "split"
 
 
 def pumped() -> Iterator[str]:
-    """Texts that repeat one thing, and then end as no number, name or list does."""
+    """Return texts that repeat one thing, and end in a way that matches nothing."""
     for unit in UNITS:
         for end in ENDS:
             yield unit * (LENGTH // len(unit)) + end
@@ -60,7 +60,7 @@ def sources() -> list[Path]:
 
 
 def patterns() -> Iterator[tuple[str, re.Pattern[Any], str]]:
-    """Every regular expression of the site: where it is, what it is, how it is used."""
+    """Return the site's regular expressions: their places, patterns and uses."""
     trees = {path: ast.parse(path.read_text()) for path in sources()}
     named = named_patterns(trees)
     used = set()
@@ -80,7 +80,7 @@ def patterns() -> Iterator[tuple[str, re.Pattern[Any], str]]:
 
 
 def named_patterns(trees: dict[Path, ast.Module]) -> dict[str, re.Pattern[Any]]:
-    """The compiled patterns of all modules that compile any."""
+    """Return the compiled patterns of all modules."""
     paths = [path for path, tree in trees.items() if imports_re(tree)]
     modules = [path.relative_to(ROOT).with_suffix("").parts for path in paths]
     return {
@@ -126,7 +126,7 @@ Parser = Callable[[str], Any]
 
 
 def parsers() -> dict[str, tuple[Parser, type[Exception]]]:
-    """Every parser of a stranger's text, and the one exception that it may raise."""
+    """Return every parser of a client's text, and the one exception that it may raise."""
     from django.http import QueryDict
     from django.utils.datastructures import MultiValueDict
 
@@ -227,7 +227,7 @@ class NeverRaised(Exception):
 
 
 def try_parser(parser: Parser, error: type[Exception]) -> None:
-    """Prints, indented, what is wrong with the parser."""
+    """Print the parser's problem, indented."""
     for text in [*ODD, *pumped()]:
         try:
             parser(text)

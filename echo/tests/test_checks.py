@@ -1,4 +1,4 @@
-"""System checks: each names the setting that is wrong and how to mend it."""
+"""System checks: each names the invalid setting and the remedy."""
 
 from typing import Any
 

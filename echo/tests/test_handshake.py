@@ -1,4 +1,4 @@
-"""Who may open a WebSocket, and how the others are told."""
+"""The checks of Host and Origin, and refusals."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ def site_names(settings: Settings) -> None:
 
 
 async def answer(application: Any, **headers: str) -> list[dict[str, Any]]:
-    """The events that a handshake with these headers is answered with."""
+    """Return the events that answer a handshake with these headers."""
     sent: list[dict[str, Any]] = []
 
     async def send(event: dict[str, Any]) -> None:
@@ -39,7 +39,7 @@ async def accepts(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def status(**headers: str) -> int:
-    """101 for a handshake that is let in, else the status it is refused with."""
+    """Return 101 for an accepted handshake, or the status of its refusal."""
     first, *_ = await answer(SameOrigin(accepts), **headers)
     return 101 if first["type"] == "websocket.accept" else first["status"]
 
@@ -109,7 +109,7 @@ async def test_a_handshake_without_a_host_is_refused_with_400() -> None:
 
 
 async def host_status(*hosts: str, **headers: str) -> int:
-    """The status of a handshake with these Host headers and no Origin."""
+    """Return the status of a handshake with these Host headers and no Origin."""
     fields = [(b"host", host.encode("latin-1")) for host in hosts]
     fields += [(name.encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "websocket", "path": "/echo", "headers": fields}

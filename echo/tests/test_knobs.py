@@ -1,4 +1,4 @@
-"""What the query string of /echo may ask for, and what it is refused for."""
+"""The knobs in the query string of /echo: valid and invalid ones."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -22,7 +22,7 @@ def parse(query: str | bytes) -> Knobs:
 
 
 def outcome(query: str | bytes) -> Knobs | KnobError:
-    """What comes of a query; any other exception goes through."""
+    """Return the knobs, or the KnobError."""
     try:
         return parse(query)
     except KnobError as error:

@@ -1,4 +1,4 @@
-"""The misbehaving echo, driven by hand: a receive and a send of the test's own."""
+"""The misbehaving echo, with the test's own receive and send."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ NORMAL = {"type": "websocket.disconnect", "code": 1000}
 
 
 class Peer:
-    """The server's side of one conversation: messages in, events out."""
+    """The server's side of one connection: messages in, events out."""
 
     def __init__(self) -> None:
         self.incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -58,7 +58,7 @@ async def converse(peer: Peer, query: str) -> CloseFrame | None:
 
 
 async def until_idle() -> None:
-    """Lets every task run that can run without time passing."""
+    """Let every task run that does not wait for time to pass."""
     for _ in range(20 * MAX_WAITING_MESSAGES):
         await asyncio.sleep(0)
 

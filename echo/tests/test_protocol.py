@@ -1,4 +1,4 @@
-"""The words on the wire: ids, topics, patterns and what a reader asks for."""
+"""The names on the wire: ids, topics, patterns and a reader's parameters."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""The environment decides: what is missing or wrong is named, and what is set is used."""
+"""Settings from the environment: errors name what is missing or invalid."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 
 
 def names_read() -> set[str]:
-    """Every name that settings.py asks the environment for."""
+    """Return every name that settings.py reads from the environment."""
     return set(SETTING.findall((ROOT / "wsdemo" / "settings.py").read_text()))
 
 

@@ -1,4 +1,4 @@
-"""Pages are whole under both servers: every file they lead to is there, and named well."""
+"""Static files: every file that a page refers to is served, under its hashed name."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ HASHED = re.compile(r"\.[0-9a-f]{12}\.\w+$")
 
 
 def static_files(site: LiveSite, page: str) -> dict[str, httpx.Response]:
-    """The static files that a page leads to, directly and through one another."""
+    """Return the static files that a page refers to, directly or through others."""
     found: dict[str, httpx.Response] = {}
     with httpx.Client(base_url=site.url) as client:
         follow(client, page, client.get(page).raise_for_status().text, found)
@@ -48,7 +48,7 @@ def follow(
 
 
 def assert_whole(files: dict[str, httpx.Response]) -> None:
-    """Everything is there, and is what its name says."""
+    """Check that every file is served with the right content."""
     assert any(url.endswith(".css") for url in files)
     assert {url: r.status_code for url, r in files.items()} == dict.fromkeys(files, 200)
     for url, response in files.items():

@@ -1,4 +1,4 @@
-"""Whatever strangers send, no parser takes long over it, and each refuses in its own words."""
+"""No parser is slow for a client's text, and each raises only its own exception."""
 
 import subprocess
 import sys

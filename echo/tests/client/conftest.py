@@ -1,4 +1,4 @@
-"""The site on one server, for what does not depend on which."""
+"""The site on uvicorn, for tests that do not depend on the server."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Servers that are not ours, for the client to meet: right ones and wrong ones."""
+"""Other servers to test the client against, valid and invalid."""
 
 import socket
 import ssl
@@ -15,7 +15,7 @@ from websockets.utils import accept_key
 def library_server(
     handler: Callable[[ServerConnection], None], tls: ssl.SSLContext | None = None
 ) -> Iterator[str]:
-    """A server of the ``websockets`` library with this handler; its address."""
+    """Run a server of the ``websockets`` library with this handler; yield its address."""
     with serve(handler, "127.0.0.1", 0, ssl=tls) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -27,9 +27,9 @@ def library_server(
 
 
 class RawServer:
-    """Answers each handshake with prepared bytes, right or wrong.
+    """Answers each handshake with prepared bytes.
 
-    And then reads until the client leaves, leaves at once, or ignores the client.
+    Then it reads until the client disconnects, disconnects, or ignores the client.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class RawServer:
 
 
 def switching(request: bytes) -> bytes:
-    """The correct answer to a handshake."""
+    """Return the valid response to a handshake."""
     head = request.decode().split("\r\n\r\n")[0]
     headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
     accept = accept_key(headers["Sec-WebSocket-Key"])

@@ -1,7 +1,7 @@
-"""Runs ``manage.py wsclient`` as a shell does: to its end, meanwhile, or on a terminal.
+"""Runs ``manage.py wsclient`` as a shell does: to its end, in parallel, or on a terminal.
 
-``run_here`` is the same entry point without a process of its own, which takes most of a
-second to start: for what the process adds nothing to.
+``run_here`` calls the same entry point in the test's own process: a new one takes most of
+a second to start.
 """
 
 import fcntl
@@ -31,14 +31,14 @@ CURSOR_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>78]")
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """The test's own environment without proxies, and with these changes."""
+    """Return the test's environment without proxies, and with these changes."""
     own = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
     return own | {"DJANGO_SETTINGS_MODULE": "wsdemo.settings"} | changes
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run has left behind."""
+    """The result of a run."""
 
     code: int
     out: str
@@ -50,7 +50,7 @@ class Result:
 
     @property
     def received(self) -> list[str]:
-        """What stands behind ``recv: ``."""
+        """The received messages: the text after ``recv: ``."""
         return [
             line.removeprefix("recv: ")
             for line in self.lines
@@ -59,12 +59,12 @@ class Result:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The lines of ``--json``."""
+        """The events in the lines of ``--json``."""
         return [json.loads(line) for line in self.lines]
 
 
 def run(*arguments: str | bytes, input: bytes = b"", **changes: str) -> Result:
-    """Runs the command to its end."""
+    """Run the command to its end."""
     done = subprocess.run(
         [*COMMAND, *arguments],
         cwd=ROOT,
@@ -77,7 +77,7 @@ def run(*arguments: str | bytes, input: bytes = b"", **changes: str) -> Result:
 
 
 def run_here(*arguments: str) -> Result:
-    """Runs the command to its end in this process, through Django's entry point."""
+    """Run the command to its end in this process, through Django's entry point."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         try:
@@ -89,7 +89,7 @@ def run_here(*arguments: str) -> Result:
 
 
 class Running:
-    """A run that goes on, for signals and for what changes around it."""
+    """A run in parallel to the test, which can send it signals."""
 
     def __init__(self, directory: Path, *arguments: str, **changes: str) -> None:
         self.out_path = directory / "out"
@@ -116,7 +116,7 @@ class Running:
         return self.out_path.read_text()
 
     def wait_for(self, text: str, times: int = 1) -> None:
-        """Returns when the text has been printed this often."""
+        """Wait until the text has been printed this often."""
         wait_until(
             lambda: self.out.count(text) >= times,
             f"{text!r} in {self.out}",
@@ -124,7 +124,7 @@ class Running:
         )
 
     def signal(self, number: signal.Signals) -> Result:
-        """Sends the signal and waits for the end."""
+        """Send the signal, and wait for the end of the run."""
         self.process.send_signal(number)
         code = self.process.wait(END_SECONDS)
         return Result(code, self.out, self.err_path.read_text())
@@ -159,7 +159,7 @@ class Terminal:
 
     @property
     def screen(self) -> str:
-        """All that has been shown so far, without cursor codes."""
+        """The output so far, without cursor codes."""
         while select.select([self.master], [], [], 0)[0]:
             try:
                 self.raw += os.read(self.master, 65536)
@@ -178,7 +178,7 @@ class Terminal:
         os.write(self.master, keys.encode())
 
     def end(self) -> int:
-        """The exit code, once the process has ended; a full terminal would hold it up."""
+        """Return the exit code after the end; read on, or a full terminal would block it."""
         wait_until(
             lambda: self.screen is not None and self.process.poll() is not None,
             "the end of the client",

@@ -1,4 +1,4 @@
-"""``manage.py wsclient`` as a real process against real servers: what it sends and shows."""
+"""``manage.py wsclient`` against real servers: what it sends and prints."""
 
 import base64
 import json

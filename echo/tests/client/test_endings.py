@@ -1,4 +1,4 @@
-"""How a run of ``manage.py wsclient`` ends: every exit code, and what is said with it."""
+"""The end of a run of ``manage.py wsclient``: every exit code, and its text."""
 
 import signal
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def test_a_server_that_closes_in_peace_is_a_clean_end(
 
 
 def told_close(lines: list[str]) -> tuple[int, str]:
-    """The code and the reason of the line that tells of the close."""
+    """Return the code and the reason in the last line."""
     code, _, rest = lines[-1].removeprefix("closed: ").partition(" ")
     return int(code), rest.partition(") ")[2]
 

@@ -1,4 +1,4 @@
-"""Nothing from the wire reaches a terminal as a command."""
+"""Text from the wire never controls the terminal."""
 
 import json
 

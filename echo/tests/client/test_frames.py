@@ -14,7 +14,7 @@ LENGTHS = st.one_of(
 
 @st.composite
 def frames(draw: st.DrawFn) -> Frame:
-    """Any frame that may be serialized: control frames are short and whole."""
+    """Return any valid frame: control frames are short and not fragmented."""
     opcode = draw(st.sampled_from(Opcode))
     if opcode >= Opcode.CLOSE:
         return Frame(opcode, draw(st.binary(max_size=125)), True)
@@ -25,7 +25,7 @@ def frames(draw: st.DrawFn) -> Frame:
 
 @st.composite
 def pieces(draw: st.DrawFn, data: bytes) -> list[bytes]:
-    """The same bytes, cut anywhere."""
+    """Return the same bytes in pieces."""
     cuts = draw(st.lists(st.integers(0, len(data)), max_size=12).map(sorted))
     return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 

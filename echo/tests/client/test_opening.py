@@ -1,4 +1,4 @@
-"""The ways to a server: TLS with and without trust, and proxies."""
+"""Opening a connection: TLS with and without trust, and proxies."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ from echo.tests.live import LiveSite
 
 
 class RawTls(RawServer):
-    """A server that speaks no TLS: it reads the first bytes of the handshake, and leaves."""
+    """A server without TLS: it reads the first bytes of the handshake, and disconnects."""
 
     def __init__(self) -> None:
         super().__init__(lambda request: b"")
@@ -97,7 +97,7 @@ def test_tls_to_a_plain_server_is_an_error(uvicorn: LiveSite) -> None:
 
 
 class ForwardProxy:
-    """An HTTP proxy that tunnels to one server, whatever host it is asked for."""
+    """An HTTP proxy that tunnels every request to one server."""
 
     def __init__(self, port: int, answer: bytes = b"HTTP/1.1 200 OK\r\n\r\n") -> None:
         self._port = port

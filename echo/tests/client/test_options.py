@@ -1,4 +1,4 @@
-"""The values of the options: what they stand for, and what is refused."""
+"""The parsers of the options: valid and invalid values."""
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A direction's bytes: a handshake first, then frames, or a refusal's body."""
+"""The trace of one direction: a handshake, then frames or a refusal's body."""
 
 import pytest
 from hypothesis import given

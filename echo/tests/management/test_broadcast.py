@@ -1,4 +1,4 @@
-"""manage.py broadcast: from the shell to every server, with Redis and without."""
+"""``manage.py broadcast``: events reach every server, with Redis and without."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A new site's first admin: made once, with a password that is shown once."""
+"""``manage.py firstadmin``: creates one superuser, and shows the password once."""
 
 import re
 from io import StringIO

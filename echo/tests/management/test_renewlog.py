@@ -1,4 +1,4 @@
-"""``manage.py renewlog``: a restored log is another one to its readers."""
+"""``manage.py renewlog``: readers of a restored log get a reset."""
 
 import pytest
 from django.core.management import call_command

@@ -1,4 +1,4 @@
-"""A port that is taken is refused in plain words, with the autoreloader and without."""
+"""``manage.py runserver``: a port in use is a clear error, with and without autoreloader."""
 
 import socket
 import subprocess

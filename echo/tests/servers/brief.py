@@ -1,4 +1,4 @@
-"""The site with little time for a client to answer a close frame."""
+"""The site with a short timeout for the answer to a close frame."""
 
 import echo.servers.daphne
 import echo.servers.uvicorn

@@ -1,4 +1,4 @@
-"""Connections of a test to the site, all closed when it ends."""
+"""Connections of a test to the site, closed at the end of the test."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,7 +13,7 @@ Connect = Callable[..., Connection]
 
 @pytest.fixture(scope="session")
 def quiet_site(site: LiveSite) -> Iterator[LiveSite]:
-    """The site; at the end of all tests, no exception has gone to its log."""
+    """The site; after all tests, its log must not have an exception."""
     yield site
     assert "Traceback" not in site.log, site.log
     assert "ERROR" not in site.log, site.log
@@ -21,7 +21,7 @@ def quiet_site(site: LiveSite) -> Iterator[LiveSite]:
 
 @pytest.fixture
 def connect(quiet_site: LiveSite) -> Iterator[Connect]:
-    """Opens a connection: ``connect("/echo?delay=1s", Origin="…")``."""
+    """Open a connection: ``connect("/echo?delay=1s", Origin="…")``."""
     with ExitStack() as connections:
         yield lambda target="/echo", **headers: connections.enter_context(
             Connection(quiet_site.port, target, tls=quiet_site.tls, **headers)

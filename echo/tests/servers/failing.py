@@ -1,4 +1,4 @@
-"""An application that opens a connection and fails at the first message."""
+"""An application that accepts a connection and raises at the first message."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""A WebSocket client that owns every byte: frames are made and read here, by hand.
+"""A WebSocket client that controls every byte.
 
-A library would refuse to send what these tests send, and hide what they look at.
+A library would refuse to send invalid frames, and would hide the bytes that arrive.
 """
 
 import base64
@@ -31,7 +31,7 @@ class Opcode(IntEnum):
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame as it came over the wire."""
+    """One frame as received."""
 
     opcode: int
     payload: bytes = b""
@@ -53,14 +53,14 @@ def close(code: int, reason: str = "") -> Frame:
 
 
 def masked(payload: bytes) -> bytes:
-    """The payload under MASKING_KEY; one big integer, because loops take seconds a MiB."""
+    """Return the payload masked with MASKING_KEY, as one integer: a loop takes seconds a MiB."""
     key = (MASKING_KEY * (len(payload) // 4 + 1))[: len(payload)]
     number = int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")
     return number.to_bytes(len(payload), "big")
 
 
 def length_field(length: int, bits: int | None, mask: int) -> bytes:
-    """The length in its shortest form, or in the form of 16 or 64 bits."""
+    """Return the encoded length, in the shortest form or in 16 or 64 bits."""
     if bits == 64 or (bits is None and length > 0xFFFF):
         return struct.pack("!BQ", mask | 127, length)
     if bits == 16 or length > 125:
@@ -78,7 +78,7 @@ def encode(
     length_bits: int | None = None,
     length: int | None = None,
 ) -> bytes:
-    """One frame, right or wrong; ``length`` announces another length than the payload's."""
+    """Return a frame, valid or not; ``length`` replaces the payload's length in the head."""
     announced = len(payload) if length is None else length
     head = bytes([fin << 7 | rsv << 4 | opcode])
     head += length_field(announced, length_bits, 0x80 if mask else 0)
@@ -86,7 +86,7 @@ def encode(
 
 
 class Refused(Exception):
-    """The handshake was answered with an HTTP response."""
+    """The server has refused the handshake with an HTTP response."""
 
     def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
         super().__init__(f"{status} {body.decode()}")
@@ -98,8 +98,8 @@ class Refused(Exception):
 class Connection:
     """One connection to ``/echo``; opened by the constructor, which may raise Refused.
 
-    ``headers`` are laid over the handshake's own; None takes one out. ``address`` is where
-    it comes from, ``tls`` what to trust when the site is reached over TLS.
+    ``headers`` replace the handshake's own; None removes one. ``address`` is the client's,
+    and ``tls`` the context for a site over TLS.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class Connection:
         return int(status.split()[1]), {k.lower(): v.strip() for k, v in fields}
 
     def receive(self) -> None:
-        """Reads what has come, at least one byte; EOFError at the end of the stream."""
+        """Read at least one byte. Raises EOFError at the end of the stream."""
         if not (data := self.socket.recv(1 << 20)):
             raise EOFError(f"the stream ended with {bytes(self.buffer[:80])!r} unread")
         self.buffer += data
@@ -176,14 +176,14 @@ class Connection:
         return data
 
     def send(self, *data: bytes) -> None:
-        """Writes bytes as they are, in one packet where they fit."""
+        """Write bytes as they are, in one packet if they fit."""
         self.socket.sendall(b"".join(data))
 
     def send_frame(self, opcode: int, payload: bytes = b"", **fields: Any) -> None:
         self.send(encode(opcode, payload, **fields))
 
     def frame(self) -> Frame:
-        """The next frame."""
+        """Return the next frame."""
         head, size = self.read(2)
         length = size & 0x7F
         if length > 125:
@@ -194,7 +194,7 @@ class Connection:
         )
 
     def rest(self) -> list[Frame]:
-        """Every frame up to the end of the stream; a TCP reset raises, failing the test."""
+        """Return all frames up to the end of the stream. Raises for a TCP reset."""
         frames = []
         while self.buffer or self.more():
             frames.append(self.frame())

@@ -1,7 +1,7 @@
-"""Makes odd frames and odd handshakes from a seed, and judges what a server answers to them.
+"""Makes odd frames and handshakes from a seed, and checks a server's answers.
 
-The same seed makes the same bytes. Nothing here knows how the server should take them: only
-what it may never do.
+The same seed makes the same bytes. The checks do not know the expected answer to each input,
+only what a server must never send.
 """
 
 import base64
@@ -31,7 +31,7 @@ CODES += [5000, 65535]
 
 
 class Wrong(AssertionError):
-    """What a server has sent and may not."""
+    """A server has sent what it must not."""
 
 
 # --- frames ----------------------------------------------------------------------------
@@ -42,7 +42,7 @@ def some_bytes(chance: random.Random, length: int) -> bytes:
 
 
 def message(chance: random.Random) -> bytes:
-    """A message in one frame."""
+    """Return a message in one frame."""
     if chance.random() < 0.5:
         return encode(Opcode.TEXT, chance.choice(TEXTS).encode())
     length = chance.choice(LENGTHS if chance.random() < 0.1 else LENGTHS[:5])
@@ -50,7 +50,7 @@ def message(chance: random.Random) -> bytes:
 
 
 def fragments(chance: random.Random) -> bytes:
-    """A text in fragments that split its characters, with control frames between."""
+    """Return a text in fragments that split its characters, with control frames between."""
     text = chance.choice(TEXTS).encode()
     cuts = sorted(chance.choices(range(len(text) + 1), k=chance.randint(1, 5)))
     pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
@@ -64,7 +64,7 @@ def fragments(chance: random.Random) -> bytes:
 
 
 def control(chance: random.Random) -> bytes:
-    """A ping, or a pong that nobody asked for."""
+    """Return a ping, or an unsolicited pong."""
     payload = chance.randbytes(chance.choice([0, 1, 4, 125]))
     return encode(chance.choice([Opcode.PING, Opcode.PONG]), payload)
 
@@ -74,14 +74,14 @@ def flood(chance: random.Random) -> bytes:
 
 
 def close(chance: random.Random) -> bytes:
-    """A close frame with a code and a reason that may be none."""
+    """Return a close frame with a code and a reason, valid or not."""
     payload = struct.pack("!H", chance.choice(CODES))
     payload += chance.choice([b"", b"bye", b"\xff", "再见".encode(), b"x" * 123])
     return encode(Opcode.CLOSE, payload[: chance.choice([0, 1, 2, 200])])
 
 
 def broken(chance: random.Random) -> bytes:
-    """A frame with one thing that RFC 6455 forbids."""
+    """Return a frame with one violation of RFC 6455."""
     opcode = chance.choice([*Opcode])
     kinds: list[Callable[[], bytes]] = [
         lambda: encode(opcode, b"x", rsv=chance.randint(1, 7)),
@@ -103,7 +103,7 @@ def broken(chance: random.Random) -> bytes:
 
 
 def flipped(chance: random.Random, data: bytes) -> bytes:
-    """The bytes with a few bits changed, most often near the front, where the head is."""
+    """Return the bytes with a few bits flipped, mostly in the first bytes, the head."""
     changed = bytearray(data)
     for _ in range(chance.randint(1, 3)):
         place = min(int(chance.expovariate(0.2)), len(changed) - 1)
@@ -112,7 +112,7 @@ def flipped(chance: random.Random, data: bytes) -> bytes:
 
 
 def odd_frames(chance: random.Random) -> list[bytes]:
-    """What one connection sends: mostly right frames, so that the wrong one is read at all."""
+    """Return the bytes of one connection: mostly valid frames, so that the bad one is read."""
     makers = [message, fragments, control, flood]
     frames = [chance.choice(makers)(chance) for _ in range(FRAMES_PER_CONNECTION - 1)]
     frames.insert(
@@ -125,13 +125,13 @@ def odd_frames(chance: random.Random) -> list[bytes]:
 
 
 def cut(chance: random.Random, data: bytes) -> list[bytes]:
-    """The same bytes in a few pieces, as TCP may deliver them."""
+    """Return the same bytes in a few pieces, as TCP may deliver them."""
     cuts = sorted(chance.choices(range(len(data) + 1), k=chance.randint(0, 4)))
     return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
 def judge_frames(data: bytes) -> None:
-    """Raises Wrong for a byte that no server may send after its handshake (RFC 6455)."""
+    """Raise Wrong for bytes that no server may send after its handshake (RFC 6455)."""
     rest, message_open, is_closed = data, False, False
     while rest:
         frame, rest = parse_frame(rest)
@@ -151,7 +151,7 @@ def judge_frames(data: bytes) -> None:
 
 
 def parse_frame(data: bytes) -> tuple[Frame, bytes]:
-    """The first frame and what comes after it. Raises Wrong for a malformed one."""
+    """Return the first frame and the bytes after it. Raises Wrong if it is malformed."""
     if len(data) < 2:
         raise Wrong(f"a cut frame at the end: {data!r}")
     head, length, start = data[0], data[1] & 127, 2
@@ -172,7 +172,7 @@ def parse_frame(data: bytes) -> tuple[Frame, bytes]:
 
 
 def judge_close(payload: bytes) -> None:
-    """Raises Wrong for a close frame that may not be sent."""
+    """Raise Wrong for an invalid close frame."""
     if payload:
         code = int.from_bytes(payload[:2], "big")
         if len(payload) < 2 or not is_sendable_close_code(code):
@@ -288,7 +288,7 @@ ANSWERS = {int(status) for status in HTTPStatus if status < 500} | {501, 505}
 
 
 def odd_handshake(chance: random.Random, port: int) -> bytes:
-    """A request head, and sometimes a body, with a few things changed in a right one."""
+    """Return a request, sometimes with a body: a valid one with a few changes."""
     method, version = "GET", "HTTP/1.1"
     target = chance.choice(TARGETS[:5] if chance.random() < 0.7 else TARGETS)
     if chance.random() < 0.6:
@@ -320,7 +320,7 @@ def odd_handshake(chance: random.Random, port: int) -> bytes:
 
 
 def change(chance: random.Random, fields: list[tuple[str, str]]) -> None:
-    """Leaves a field out, doubles it, or gives it another value; or adds another one."""
+    """Remove a header, repeat it or change its value, or add another one."""
     place = chance.randrange(len(fields)) if fields else 0
     kind = chance.choice(["remove", "double", "value", "add", "add"])
     if kind == "add" or not fields:
@@ -341,7 +341,7 @@ def flipped_anywhere(chance: random.Random, data: bytes) -> bytes:
 
 
 def judge_answer(data: bytes) -> None:
-    """Raises Wrong for what begins like no HTTP response, and for a status never given."""
+    """Raise Wrong for an answer that is not an HTTP response, or has an unexpected status."""
     if not data:
         return  # closed without a word, as for what is no HTTP at all
     status = data[9:12]

@@ -1,4 +1,4 @@
-"""The site with a uvicorn in which a method has another name."""
+"""The site with a uvicorn in which one method has been renamed."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What one client can cost: the server's memory and the others' time stay bounded."""
+"""One client's cost in memory, and in the time of other clients, is bounded."""
 
 import contextlib
 import select
@@ -32,14 +32,14 @@ SMALL_FRAMES = {
 
 
 def memory(process: int, field: str = "VmHWM") -> int:
-    """The process's peak (VmHWM) or present (VmRSS) resident set, in bytes."""
+    """Return the process's peak (VmHWM) or current (VmRSS) resident set, in bytes."""
     status = Path(f"/proc/{process}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith(field))
     return int(line.split()[1]) * 1024
 
 
 def forget_peak(process: int) -> None:
-    """The kernel measures VmHWM from here on (proc(5), clear_refs)."""
+    """Reset the kernel's measurement of VmHWM (proc(5), clear_refs)."""
     Path(f"/proc/{process}/clear_refs").write_text("5")
 
 
@@ -48,7 +48,7 @@ def payload(number: int) -> bytes:
 
 
 def write_until_stalled(connection: Connection, data: bytes) -> int:
-    """Sends the data over and over; how many bytes went before nobody took any more."""
+    """Send the data repeatedly until the server stops reading; return the bytes sent."""
     sent = 0
     connection.socket.setblocking(False)
     while select.select([], [connection.socket], [], STALLED_SECONDS)[1]:

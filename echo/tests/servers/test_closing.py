@@ -1,4 +1,4 @@
-"""Every end of a conversation is a close frame with a code, never a TCP reset."""
+"""Every connection ends with a close frame and a code, never with a TCP reset."""
 
 import socket
 import struct
@@ -21,7 +21,7 @@ FORBIDDEN = [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535
 
 
 def code_of(frame: Frame) -> int:
-    """The frame's close code; fails for any other frame and for one that is not UTF-8."""
+    """Return the frame's close code. Fails for another frame, or an invalid reason."""
     assert frame.opcode == CLOSE, frame
     frame.payload[2:].decode()
     return int(struct.unpack("!H", frame.payload[:2])[0])

@@ -56,7 +56,7 @@ class UnixSite(LiveSite):
 
 
 class PlacedSite(LiveSite):
-    """A site that a proxy shows below /app."""
+    """A site below /app, behind a proxy."""
 
     def __init__(self, server: str, directory: Path) -> None:
         super().__init__(server, directory)

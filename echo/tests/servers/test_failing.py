@@ -1,4 +1,4 @@
-"""An application that fails closes its connection with 1011, and is logged once."""
+"""An application that raises closes its connection with 1011, and is logged once."""
 
 import sys
 from pathlib import Path

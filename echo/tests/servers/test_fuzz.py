@@ -1,6 +1,6 @@
-"""Whatever frames and handshakes come, both servers stay right, quiet, small and alive.
+"""Odd frames and handshakes cause no invalid answer, log line, leak or crash.
 
-``--fuzz-seconds`` goes on for as long as asked with fresh seeds; ``--fuzz-seed`` repeats one.
+``--fuzz-seconds`` runs for so long with new seeds; ``--fuzz-seed`` repeats one.
 """
 
 import asyncio
@@ -59,14 +59,14 @@ Conversation = Callable[[random.Random, int], Awaitable[None]]
 
 @pytest.fixture(params=COMMANDS)
 def fuzzed_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LiveSite]:
-    """A site of this test's own, whose log and memory are looked at."""
+    """A site for this test alone, so that its log and memory can be checked."""
     with LiveSite(request.param, tmp_path, ECHO_LOG_MESSAGES="off") as live:
         yield live
 
 
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
-    """The same in each run of the suite; another one in each run that goes on for long."""
+    """The first seed: 1, or random with ``--fuzz-seconds``, or that of ``--fuzz-seed``."""
     if (given := request.config.getoption("--fuzz-seed")) is not None:
         return int(given)
     return random.getrandbits(32) if request.config.getoption("--fuzz-seconds") else 1
@@ -99,12 +99,12 @@ def test_no_frames_and_no_handshakes_disturb_the_site(
 
 
 def excerpt(site: LiveSite, word: str) -> str:
-    """The log from the first line with the word on."""
+    """Return the log from the first line with the word."""
     return word + site.log.partition(word)[2][:4000]
 
 
 def resources(site: LiveSite) -> tuple[int, int]:
-    """The server process's open files, connections among them, and its memory in bytes."""
+    """Return the server's number of open files, sockets included, and its memory in bytes."""
     assert site.process is not None
     process = Path(f"/proc/{site.process.pid}")
     pages = int((process / "statm").read_text().split()[1])
@@ -112,7 +112,7 @@ def resources(site: LiveSite) -> tuple[int, int]:
 
 
 async def run(site: LiveSite, seed: int, number: int, share: float) -> None:
-    """One round of conversations, many at once; a fault names the seed that repeats it."""
+    """Run many connections at once; a failure names the seed that repeats it."""
     connections = int(FRAMES / FRAMES_PER_CONNECTION * share)
     works: list[tuple[str, Conversation]] = [("frames", exchange_frames)] * connections
     works += [("handshake", exchange_handshake)] * int(HANDSHAKES * share)
@@ -139,7 +139,7 @@ async def run(site: LiveSite, seed: int, number: int, share: float) -> None:
 
 
 async def exchange_frames(chance: random.Random, port: int) -> None:
-    """Opens a WebSocket, sends odd frames, ends in one of four ways, and judges the answer."""
+    """Open a WebSocket, send odd frames, end it in one of four ways, and check the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         async with asyncio.timeout(END_SECONDS):
@@ -163,7 +163,7 @@ async def exchange_frames(chance: random.Random, port: int) -> None:
 async def send_frames(
     chance: random.Random, writer: asyncio.StreamWriter, ending: str
 ) -> None:
-    """Sends one connection's frames, and then what ends it."""
+    """Send one connection's frames, and then end it."""
     data = b"".join(odd_frames(chance))
     if ending == "close":
         data += encode(Opcode.CLOSE, b"\x03\xe8")
@@ -179,7 +179,7 @@ async def send_frames(
 
 
 async def exchange_handshake(chance: random.Random, port: int) -> None:
-    """Sends an odd request head, and judges the answer as far as one comes."""
+    """Send an odd request, and check the answer, if any."""
     data = odd_handshake(chance, port)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     answer = b""
@@ -203,7 +203,7 @@ async def exchange_handshake(chance: random.Random, port: int) -> None:
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """Ends the connection with a TCP reset."""
+    """End the connection with a TCP reset."""
     tcp: socket.socket = writer.get_extra_info("socket")
     with suppress(OSError):
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

@@ -1,4 +1,4 @@
-"""Who is let in, and how the others are told: a status, and the reason as JSON."""
+"""Handshakes that are accepted, and refusals: a status, and the reason as JSON."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ ELSEWHERE = "https://app.example.com"
 
 
 def refusal(connect: Connect, *arguments: Any, **headers: Any) -> dict[str, Any]:
-    """The JSON body of the refusal; its status is the response's own."""
+    """Return the JSON body of the refusal; check its status_code."""
     with pytest.raises(Refused) as refused:
         connect(*arguments, **headers)
     answer = refused.value
@@ -62,7 +62,7 @@ def test_no_extension_is_negotiated(connect: Connect) -> None:
 def open_site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveSite]:
-    """A site that has a name of its own, and lets other origins in."""
+    """A site with ALLOWED_HOSTS and ALLOWED_ORIGINS."""
     origins = f"{ELSEWHERE},https://.trusted.example,http://localhost:3000"
     names = {"ALLOWED_HOSTS": "example.com,127.0.0.1,[::1]"}
     directory = tmp_path_factory.mktemp("open")
@@ -154,7 +154,7 @@ def test_a_handshake_without_a_host_is_refused_with_400(connect: Connect) -> Non
 def test_another_host_is_refused_with_400(
     connect: Connect, path: str, host: str
 ) -> None:
-    """DNS rebinding: the page of a site whose name is made to point here."""
+    """DNS rebinding: another site's name points to this address."""
     body = refusal(connect, path, Host=host, Origin=f"http://{host}")
     assert (body["status_code"], body["error"]) == (400, "Bad Request")
     assert "ALLOWED_HOSTS" in body["detail"]

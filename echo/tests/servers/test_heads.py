@@ -1,4 +1,4 @@
-"""What a stranger sends before an application runs is bounded, judged and answered."""
+"""Request heads and bodies are bounded and checked before an application runs."""
 
 import contextlib
 import json
@@ -44,7 +44,7 @@ CLOSE_FRAME = encode(Opcode.CLOSE, close(1000).payload)
 def site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveSite]:
-    """A site with short deadlines; at the end, nothing has gone wrong in its log."""
+    """A site with short deadlines; after all tests, its log must not have an error."""
     server, arguments = SERVERS[request.param]
     directory = tmp_path_factory.mktemp("heads")
     with LiveSite(
@@ -83,7 +83,7 @@ def connect(site: LiveSite) -> socket.socket:
 
 
 def read_to_end(client: socket.socket) -> bytes:
-    """All that comes before the end of the stream; a TCP reset raises."""
+    """Return all bytes up to the end of the stream. Raises for a TCP reset."""
     pieces = []
     while piece := client.recv(1 << 20):
         pieces.append(piece)
@@ -91,14 +91,14 @@ def read_to_end(client: socket.socket) -> bytes:
 
 
 def ask(site: LiveSite, *data: bytes) -> Answer:
-    """Sends the bytes, and returns the answer, after which the server has closed."""
+    """Send the bytes, and return the answer up to the end of the connection."""
     with connect(site) as client:
         client.sendall(b"".join(data))
         return Answer.parse(read_to_end(client))
 
 
 def assert_refused(answer: Answer, status: int) -> str:
-    """The answer is the site's JSON error; returns its detail."""
+    """Check that the answer is the site's JSON error; return its detail."""
     assert answer.status == status, answer
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
     assert answer.headers["connection"].endswith("close")
@@ -108,7 +108,7 @@ def assert_refused(answer: Answer, status: int) -> str:
 
 
 def memory(site: LiveSite) -> int:
-    """The bytes that the server process has in memory."""
+    """Return the server's memory in bytes."""
     assert site.process is not None
     status = Path(f"/proc/{site.process.pid}/status").read_text()
     match = re.search(r"VmRSS:\s+(\d+) kB", status)
@@ -242,7 +242,7 @@ def test_a_chunked_body_is_put_together(site: LiveSite) -> None:
 
 
 def drip(client: socket.socket, data: bytes, stop: threading.Event) -> None:
-    """Sends a byte every 50 ms, as long as the server listens."""
+    """Send a byte every 50 ms until the server closes."""
     for byte in data:
         try:
             client.sendall(bytes([byte]))
@@ -253,7 +253,7 @@ def drip(client: socket.socket, data: bytes, stop: threading.Event) -> None:
 
 
 def dripped(site: LiveSite, start: bytes, slowly: bytes) -> tuple[bytes, float]:
-    """What came back, and after how many seconds the server had closed."""
+    """Return the answer, and the seconds until the server closed."""
     stop = threading.Event()
     with connect(site) as client:
         client.sendall(start)

@@ -1,4 +1,4 @@
-"""Every knob of ``/echo``, over the wire: what it does, and the values it refuses."""
+"""Every knob of ``/echo`` over the wire: its effect, and its invalid values."""
 
 import json
 import time
@@ -353,7 +353,7 @@ def test_knobs_combine(connect: Connect) -> None:
 def test_a_long_number_is_refused_at_once(
     quiet_site: LiveSite, connect: Connect, name: str
 ) -> None:
-    """Once it was read over and over again, and held up the whole process for minutes."""
+    """A regular expression that backtracks would block the process for minutes."""
     begun = time.monotonic()
     with pytest.raises(Refused, match="400") as refused:
         connect(f"/echo?{name}={'1' * 8000}x")

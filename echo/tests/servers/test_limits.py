@@ -1,4 +1,4 @@
-"""The echo takes so many connections in a process and from an address, and no more."""
+"""The echo limits the connections of a process and of one address."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ def small_site(
 
 
 def opens(site: LiveSite, address: str = "127.0.0.1") -> Connection | None:
-    """The connection, or None when it is refused."""
+    """Return the connection, or None if it is refused."""
     try:
         return Connection(site.port, address=address)
     except Refused:

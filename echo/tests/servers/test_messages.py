@@ -1,4 +1,4 @@
-"""What comes back from ``/echo`` is what was sent: the whole of it, and nothing else."""
+"""``/echo`` sends back exactly the messages that it receives."""
 
 import itertools
 

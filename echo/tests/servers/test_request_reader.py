@@ -1,4 +1,4 @@
-"""The reader gives a parser the same requests however their bytes were cut."""
+"""The reader returns the same requests however their bytes are cut."""
 
 import pytest
 
@@ -18,7 +18,7 @@ STREAM = (
 
 
 def read(*pieces: bytes, max_body_bytes: int = 100) -> list[bytes]:
-    """What a reader gives for the pieces."""
+    """Return a reader's output for the pieces."""
     reader, output = RequestReader(max_body_bytes=max_body_bytes), []
     for piece in pieces:
         reader.buffer += piece
@@ -28,7 +28,7 @@ def read(*pieces: bytes, max_body_bytes: int = 100) -> list[bytes]:
 
 
 def without_framing(output: list[bytes]) -> bytes:
-    """The output, in which chunks may be cut anywhere, as the chunks' data."""
+    """Return the output with chunks replaced by their data: they may be cut anywhere."""
     before, head, rest = b"".join(output).partition(CHUNKED)
     data = b""
     while True:

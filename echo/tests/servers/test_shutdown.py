@@ -1,4 +1,4 @@
-"""A server that stops tells its clients: close 1012, and the process ends by itself."""
+"""A server that stops closes its connections with 1012, and then exits."""
 
 import json
 import os
@@ -34,13 +34,13 @@ def open_and_used(site: LiveSite) -> Connection:
 
 
 def established(port: int) -> bool:
-    """True when a client is connected to the port."""
+    """Return True if a client is connected to the port."""
     listing = Path("/proc/net/tcp").read_text()
     return f" 0100007F:{port:04X} " in listing.replace(" 0A ", "")
 
 
 def assert_told_to_reconnect(connection: Connection) -> None:
-    """The client sees 1012, answers it, and then the end of the stream."""
+    """Check that the client gets 1012, and after its answer the end of the stream."""
     assert connection.frame() == close(1012)
     connection.send_frame(Opcode.CLOSE, close(1012).payload)
     assert connection.rest() == []
@@ -145,7 +145,7 @@ def test_runserver_keeps_its_options(tmp_path: Path, option: str) -> None:
 
 
 def listens(host: str, port: int) -> bool:
-    """True when a connection is taken."""
+    """Return True if a connection is accepted."""
     try:
         socket.create_connection((host, port), 1).close()
     except OSError:

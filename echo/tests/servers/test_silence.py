@@ -1,4 +1,4 @@
-"""A client that does not answer is closed and then cut; one that is only slow is not."""
+"""A client without pongs is closed and then cut; a slow reader is not."""
 
 import contextlib
 import sys
@@ -33,7 +33,7 @@ COMMANDS = {
 def pinging_site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveSite]:
-    """A site that pings soon and waits for no answer long."""
+    """A site with short keepalive intervals and timeouts."""
     site = LiveSite(
         request.param, tmp_path_factory.mktemp(request.param), ECHO_LOG_MESSAGES="off"
     )
@@ -73,7 +73,7 @@ def test_a_client_that_answers_pings_stays(pinging_site: LiveSite) -> None:
 def test_a_client_that_stops_reading_for_a_while_is_not_closed(
     pinging_site: LiveSite,
 ) -> None:
-    """Nothing is read from it meanwhile, so that no pong of its could be seen."""
+    """The server does not read from it, so it cannot see a pong."""
     with Connection(pinging_site.port) as connection:
         numbers = [n.to_bytes(4, "big") * 16_384 for n in range(512)]
         data = b"".join(encode(Opcode.BINARY, number) for number in numbers)

@@ -1,4 +1,4 @@
-"""A client that takes nothing of what waits for it is cut; one that reads slowly is not."""
+"""A client that does not read is cut; one that reads slowly is not."""
 
 import contextlib
 import select
@@ -36,7 +36,7 @@ HTTP_TARGETS = {
 def impatient_site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveSite]:
-    """A site that cuts soon, with a log that is more than a kernel keeps for a socket."""
+    """A site with a short write timeout, and a log larger than the socket buffers."""
     with LiveSite(
         request.param,
         tmp_path_factory.mktemp(request.param),
@@ -56,7 +56,7 @@ publish_many([{{"topic": "news", "data": "x" * 60_000}}] * {EVENTS})
 
 
 def small_socket(port: int) -> socket.socket:
-    """A connected socket for which the kernel keeps little on the client's side."""
+    """Return a connected socket with a small receive buffer."""
     client = socket.socket()
     client.settimeout(PATIENCE_SECONDS)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before it connects
@@ -65,7 +65,7 @@ def small_socket(port: int) -> socket.socket:
 
 
 def connections(port: int) -> int:
-    """How many connections the server has: a socket that it has let go has no inode."""
+    """Return the number of the server's connections: a closed socket has no inode."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(
         row[1].endswith(f":{port:04X}") and row[3] != LISTENING and row[9] != "0"
@@ -74,7 +74,7 @@ def connections(port: int) -> int:
 
 
 def write_until_stalled(client: socket.socket, data: bytes) -> int:
-    """Sends the data over and over until the server takes no more; how much went."""
+    """Send the data repeatedly until the server stops reading; return the bytes sent."""
     sent = 0
     client.setblocking(False)
     while select.select([], [client], [], 0.5)[1]:
@@ -142,7 +142,7 @@ def test_a_close_that_waits_to_be_read_cuts_the_connection(
 
 
 def test_a_client_that_reads_slowly_is_not_cut(impatient_site: LiveSite) -> None:
-    """For three times the timeout it reads less than the server could write."""
+    """For three times the timeout, it reads more slowly than the server could write."""
     with small_socket(impatient_site.port) as client:
         client.sendall(
             f"GET /echo HTTP/1.1\r\nHost: 127.0.0.1\r\n{UPGRADE}\r\n".encode()

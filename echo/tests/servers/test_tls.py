@@ -1,6 +1,6 @@
-"""Over TLS the servers keep the same contract; the tests of it that the transport decides.
+"""The servers' contract over TLS, as far as it depends on the transport.
 
-TLS has no half-close, and asyncio's and Twisted's TLS end a stream in ways of their own.
+TLS has no half-close, and asyncio and Twisted end a TLS stream in different ways.
 """
 
 import contextlib
@@ -79,7 +79,7 @@ SITES: dict[str, tuple[str, tuple[str, ...]]] = {
 def quiet_site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveSite]:
-    """The site over TLS; at the end of these tests, no exception has gone to its log."""
+    """The site over TLS; after these tests, its log must not have an exception."""
     server, arguments = SITES[request.param]
     with SecureSite(
         server, tmp_path_factory.mktemp(server), arguments, WRITE_TIMEOUT_SECONDS="2"

@@ -1,4 +1,4 @@
-"""uvicorn runs this site with protocols that were changed for it, or does not start."""
+"""uvicorn starts only with the protocols that this site has changed."""
 
 import subprocess
 import sys

@@ -1,7 +1,7 @@
-"""The four transports behind one face: open, next frame, cursor, close.
+"""A client of each transport, with one interface: open, next frame, cursor, close.
 
-Each client is written out by hand as its users would write it, and gives frames as the
-contract names them. A poll that finds nothing is given as a heartbeat.
+Each is written as a user of the transport would write it, and returns frames as the contract
+names them. An empty poll is returned as a heartbeat.
 """
 
 import http.client
@@ -25,7 +25,7 @@ HERE = "127.0.0.1"
 
 
 class Refused(Exception):
-    """The server answered with an error instead of the feed."""
+    """The server has refused the request with an error."""
 
     def __init__(self, status: int, body: bytes | bytearray, headers: Any) -> None:
         super().__init__(f"{status} {body!r}")
@@ -50,7 +50,7 @@ def query(topics: tuple[str, ...], **parameters: str | None) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP response, read to its end."""
+    """One whole HTTP response."""
 
     status: int
     headers: Any
@@ -90,7 +90,7 @@ def http_connection(site: LiveSite, source: str) -> http.client.HTTPConnection:
 
 
 def named(headers: dict[str, str]) -> dict[str, str]:
-    """Headers from keyword arguments; those without a value are left out."""
+    """Return headers from keyword arguments; empty ones are left out."""
     return {name.replace("_", "-"): value for name, value in headers.items() if value}
 
 
@@ -206,7 +206,7 @@ class EventStream(Stream):
         return frame
 
     def block(self) -> dict[str, str]:
-        """The fields up to the next empty line."""
+        """Return the fields up to the next empty line. Raises Ended."""
         fields: dict[str, str] = {}
         while (line := self.response.readline()) not in (b"\n", b""):
             name, _, value = line.decode().removesuffix("\n").partition(": ")
@@ -256,7 +256,7 @@ class LongPoll(Stream):
         self.cursor = answer["last_event_id"]
 
     def ask(self, path: str, **headers: str) -> Frame | None:
-        """The answer, or None for one that has not changed."""
+        """Return the response's JSON, or None for a 304. Raises Refused."""
         response = ask(self.site, path, self.source, Cookie=self.cookie, **headers)
         self.status, self.headers = response.status, response.headers
         if response.status not in (200, 304):
@@ -290,7 +290,7 @@ TRANSPORTS: dict[str, type[Stream]] = {
 
 
 def take(stream: Stream, count: int) -> list[Frame]:
-    """The next events; heartbeats are passed over, any other frame fails."""
+    """Return the next events; skip heartbeats. Fails for any other frame."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     events: list[Frame] = []
     while len(events) < count:
@@ -307,7 +307,7 @@ def take_data(stream: Stream, count: int) -> list[Any]:
 
 
 def next_of(stream: Stream, kind: str) -> Frame:
-    """The next frame of a type; others are passed over."""
+    """Return the next frame of a type; skip others."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while (frame := stream.next())["type"] != kind:
         assert time.monotonic() < deadline, f"no {kind}"
@@ -321,7 +321,7 @@ class Publisher:
         self.site, self.token = site, token
 
     def __call__(self, topic: str, *data: Any) -> list[str]:
-        """Publishes each as an event of the topic; their ids."""
+        """Publish each as an event of the topic; return their ids."""
         events = [{"topic": topic, "data": one} for one in data]
         response = ask(
             self.site,

@@ -1,4 +1,4 @@
-"""A site with short times and low limits, its people, and streams that close."""
+"""A site with short times and low limits, its users, and streams that close."""
 
 import json
 import secrets
@@ -47,7 +47,7 @@ print(json.dumps({"people": people, "token": bearer, "first": first.id}))
 
 @dataclass(frozen=True)
 class FeedSite:
-    """A live site, and what a test needs to be somebody there.
+    """A live site, its users' cookies and a publisher's token.
 
     ``first`` is the id of the first event of ``brief``, a topic that keeps one event.
     """
@@ -62,12 +62,12 @@ class FeedSite:
         return Publisher(self.live, self.token)
 
     def end(self, topic: str, code: int, reason: str) -> int:
-        """Ends whoever reads the topic, as an operator would; how many that were."""
+        """End all readers of the topic, as an operator would; return their number."""
         asked = urlencode({"topic": topic, "code": code, "reason": reason})
         return int(ask(self.live, f"/end?{asked}").json()["ended"])
 
     def figure(self, path: str, name: str) -> int:
-        """A number that the site says of itself."""
+        """Return a number from the site's JSON."""
         return int(ask(self.live, path).json()[name])
 
     def cookie(self, name: str) -> str:
@@ -78,7 +78,7 @@ class FeedSite:
 
 
 def prepare(live: LiveSite) -> FeedSite:
-    """Gives the site its people, a token and a first event."""
+    """Create the site's users, a token and a first event."""
     live.manage("migrate", "-v0")
     return FeedSite(live, **json.loads(live.manage("shell", "-v0", "-c", PREPARE)))
 
@@ -87,7 +87,7 @@ def prepare(live: LiveSite) -> FeedSite:
 def feed_site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FeedSite]:
-    """The site on each server; at the end, no exception has gone to its log."""
+    """The site on each server; after all tests, its log must not have an exception."""
     live = LiveSite(
         request.param, tmp_path_factory.mktemp(request.param), **ENVIRONMENT
     )
@@ -106,7 +106,7 @@ Open = Callable[..., Any]
 
 @pytest.fixture
 def streams(feed_site: FeedSite) -> Iterator[Open]:
-    """Opens a stream of a given class; all are closed when the test ends."""
+    """Opens a stream of a class; closed at the end of the test."""
     with ExitStack() as stack:
 
         def open_stream(kind: type[Stream], *topics: str, **asked: Any) -> Stream:
@@ -124,5 +124,5 @@ def subscribe(request: pytest.FixtureRequest, streams: Open) -> Open:
 
 @pytest.fixture
 def topic() -> str:
-    """A topic of this test alone."""
+    """A topic that only this test uses."""
     return f"test.{secrets.token_hex(4)}"

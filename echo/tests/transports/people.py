@@ -1,4 +1,4 @@
-"""People of a live site whose rights a test takes away."""
+"""Users of a live site whose rights a test takes away."""
 
 import secrets
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Person:
         assert ask(self.site, f"/change?{asked}").status == 200
 
     def sign_out(self) -> None:
-        """As the admin's button does."""
+        """Sign out as the admin's button does."""
         token = "a" * 32
         answer = ask(
             self.site,

@@ -1,4 +1,4 @@
-"""One contract for all four transports, on both servers."""
+"""The contract of all four transports, on both servers."""
 
 import subprocess
 import sys
@@ -179,7 +179,7 @@ def test_an_id_older_than_what_is_kept_is_reset_and_then_live(
 
 
 def check_reset(feed_site: FeedSite, stream: Any, topic: str, reason: str) -> None:
-    """The reset is told first, and names the id where the stream goes on."""
+    """Check that the reset comes first, with the id from which the stream goes on."""
     if stream.hello is not None:
         assert stream.hello["resumed"] is False
         assert "last_event_id" not in stream.hello
@@ -193,7 +193,7 @@ def check_reset(feed_site: FeedSite, stream: Any, topic: str, reason: str) -> No
 
 @pytest.fixture(scope="module")
 def expired(feed_site: FeedSite) -> str:
-    """An id of ``brief`` after which an event has been pruned."""
+    """An id of ``brief`` that is older than a pruned event."""
     feed_site.publish("brief", 1, 2)
     # What is still in memory is not missed: it must have been pushed out.
     for _ in range(MAX_BYTES // 60_000 + 1):
@@ -281,7 +281,7 @@ def test_who_is_ended_is_told_why_and_when_to_come_back(
 
 
 def check_end(stream: Any, bye: Any) -> None:
-    """The stream is over, and says the same in its transport's own words."""
+    """Check that the stream has ended, with the bye's code or retry time."""
     with pytest.raises(Ended) as end:
         stream.next()
     if isinstance(stream, EventStream):
@@ -385,7 +385,7 @@ def test_a_burst_of_connections_finds_no_more_places_than_there_are(
 
 
 def feed_connections(feed_site: FeedSite) -> int:
-    """How many the node counts, once those that are closing have gone."""
+    """Return the node's number of connections, once closed ones have gone."""
 
     def connections() -> int:
         return int(ask(feed_site.live, "/readyz").json()["connections"])

@@ -1,4 +1,4 @@
-"""A server that stops says goodbye; what is published meanwhile is there later."""
+"""A stopping server sends ``bye``; readers get later events after the restart."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -25,14 +25,14 @@ from echo.tests.transports.conftest import FeedSite, prepare
 
 
 class PatientPoll(LongPoll):
-    """A long poll that would wait longer than a test."""
+    """A long poll that waits longer than a test."""
 
     wait = "30"
 
 
 @dataclass
 class Ending:
-    """How one stream ended, and what its successor was told after the restart."""
+    """The end of one stream, and the events of its successor after the restart."""
 
     bye: Frame
     ended: Ended | None
@@ -69,7 +69,7 @@ def endings(
 
 
 def stop_under(streams: dict[str, Stream], site: FeedSite) -> dict[str, Ending]:
-    """Stops the server while all streams wait; how each ended."""
+    """Stop the server while all streams wait; return how each ended."""
     with ThreadPoolExecutor(len(streams)) as pool:
         waits = {
             name: pool.submit(ending_of, stream)
@@ -90,7 +90,7 @@ def connected(site: FeedSite, count: int) -> None:
 
 
 def ending_of(stream: Stream) -> Ending:
-    """Reads to the end; a poll ends with the answer that it gets."""
+    """Read to the end; a poll ends with its response."""
     frame = stream.next()
     ended = None
     if not isinstance(stream, LongPoll):

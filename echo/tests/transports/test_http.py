@@ -1,4 +1,4 @@
-"""What the feed's HTTP costs, and what it keeps of Django's manners without Django."""
+"""The feed's HTTP beside Django: its cost, and the same checks and headers."""
 
 from contextlib import ExitStack, closing
 from pathlib import Path

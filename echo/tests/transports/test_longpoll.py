@@ -1,4 +1,4 @@
-"""What is true of the feed over long polls alone."""
+"""Properties of long polls alone."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""POST /feed/publish: who may, what is taken, and what each refusal says."""
+"""POST /feed/publish: permissions, valid and invalid bodies, and refusals."""
 
 import json
 from typing import Any
@@ -29,7 +29,7 @@ def fresh_rate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @async_to_sync
 async def ask(method: str, body: Any = b"", **headers: str) -> Answer:
-    """Sends one request to the site's ASGI application."""
+    """Send one request to the site's ASGI application."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     fields = {"host": "testserver", "content-type": "application/json"} | headers
     communicator = HttpCommunicator(
@@ -45,7 +45,7 @@ async def ask(method: str, body: Any = b"", **headers: str) -> Answer:
 
 
 def make_token(topics: str = "*", **fields: Any) -> tuple[Token, str]:
-    """A token and what its bearer sends."""
+    """A token, and the credentials of its bearer."""
     token = Token(name="tests", topics=topics, **fields)
     secret = token.renew_secret()
     token.save()
@@ -63,7 +63,7 @@ def post(body: Any, bearer: str | None = None) -> Answer:
 
 
 def refused(response: Answer, status: int) -> str:
-    """The reason of a refusal, which is JSON as everywhere on the site."""
+    """Return the reason of a refusal; check its JSON."""
     assert response.status == status, response.body
     assert response.headers["content-type"].startswith("application/json")
     answer: dict[str, Any] = response.json()
@@ -192,7 +192,7 @@ def may_publish(user: User) -> User:
 
 
 def post_as(user: User, csrf: bool = True, **headers: str) -> Answer:
-    """Posts with the user's session, through Django's CSRF check."""
+    """Post with the user's session, through Django's CSRF check."""
     client = Client()
     client.force_login(user)
     cookies = {"sessionid": client.cookies["sessionid"].value}

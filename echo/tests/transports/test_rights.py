@@ -1,4 +1,4 @@
-"""Who may no longer read a topic is sent none of its events, however long the connection."""
+"""A reader that loses the right to a topic gets no further events of it."""
 
 import secrets
 import time
@@ -50,7 +50,7 @@ def site_that_judges(seconds: str, request: Any, factory: Any) -> Iterator[FeedS
 def feed_site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FeedSite]:
-    """A site that judges again only when it is told of a change."""
+    """A site that checks rights only after a change is announced."""
     yield from site_that_judges(NEVER, request, tmp_path_factory)
 
 
@@ -58,7 +58,7 @@ def feed_site(
 def watchful_site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FeedSite]:
-    """A site that judges again twice a second."""
+    """A site that checks rights twice a second."""
     yield from site_that_judges(SOON, request, tmp_path_factory)
 
 
@@ -68,7 +68,7 @@ def person(feed_site: FeedSite) -> Person:
 
 
 def read_on(stream: Stream) -> tuple[list[Any], int | None]:
-    """What comes until the stream ends or asks to be let in again: data, and the code."""
+    """Return the data up to the end of the stream, and the code or status of the end."""
     data: list[Any] = []
     code: int | None = None
     deadline = time.monotonic() + 10
@@ -131,7 +131,7 @@ def test_an_event_stream_is_told_not_to_come_back_for_a_day(
 
 
 def waits(site: LiveSite) -> bool:
-    """True while a long poll is open."""
+    """Return True while a long poll is open."""
     return b'feed_connections{transport="longpoll"} 1.0' in ask(site, "/metrics").body
 
 

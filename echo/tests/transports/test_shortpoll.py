@@ -1,4 +1,4 @@
-"""What is true of the feed over short polls alone."""
+"""Properties of short polls alone."""
 
 import pytest
 

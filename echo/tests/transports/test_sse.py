@@ -1,4 +1,4 @@
-"""What is true of the feed over Server-Sent Events alone."""
+"""Properties of Server-Sent Events alone."""
 
 import contextlib
 import socket

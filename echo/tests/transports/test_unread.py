@@ -1,4 +1,4 @@
-"""A client that does not read cannot be told to go: it is cut."""
+"""A client that does not read cannot get a ``bye``: it is cut."""
 
 import contextlib
 import socket
@@ -34,7 +34,7 @@ PATIENCE_SECONDS = BYE_SECONDS + 10
 
 
 def stalled(site: FeedSite, request: str) -> socket.socket:
-    """A client that asks for the feed and reads no more than the first byte."""
+    """A client that requests the feed and reads one byte only."""
     client = socket.socket()
     client.settimeout(PATIENCE_SECONDS)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before it connects
@@ -45,7 +45,7 @@ def stalled(site: FeedSite, request: str) -> socket.socket:
 
 
 def rest(client: socket.socket) -> bytes:
-    """All that the kernel still has for the client, up to the end or the reset."""
+    """Return the bytes left in the kernel, up to the end or the reset."""
     data = bytearray()
     with contextlib.suppress(ConnectionResetError):
         while part := client.recv(1 << 16):
@@ -63,7 +63,7 @@ def tasks(site: FeedSite) -> int:
 
 @pytest.fixture
 def tasks_before(feed_site: FeedSite) -> int:
-    """How many tasks there are with the relay at work and nobody connected."""
+    """The number of tasks with the relay running and no connections."""
     wait_until(lambda: connections(feed_site) == 0, "earlier clients to be gone")
     assert feed_site.end("nobody", CloseCode.ASKED_TO_RECONNECT, "") == 0
     return tasks(feed_site)
@@ -71,7 +71,7 @@ def tasks_before(feed_site: FeedSite) -> int:
 
 @pytest.fixture
 def clients(feed_site: FeedSite, topic: str) -> Iterator[dict[str, socket.socket]]:
-    """A client over each transport for whom more has come than it lets in."""
+    """A client of each transport for which more events exist than it reads."""
     with ExitStack() as stack:
         opened = {
             transport: stack.enter_context(

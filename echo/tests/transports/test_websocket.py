@@ -1,4 +1,4 @@
-"""What is true of the feed over a WebSocket alone."""
+"""Properties of the feed's WebSocket alone."""
 
 import json
 

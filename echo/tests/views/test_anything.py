@@ -1,4 +1,4 @@
-"""/anything gives a request back under httpbin's names."""
+"""/anything returns a request with httpbin's field names."""
 
 import base64
 from typing import Any

@@ -1,4 +1,4 @@
-"""The rows of gin's examples, byte for byte."""
+"""The routes of gin's examples, byte for byte."""
 
 import pytest
 from django.test import Client

@@ -1,4 +1,4 @@
-"""A plain GET of /echo tells what its WebSocket would do."""
+"""A plain GET of /echo returns the settings of its WebSocket."""
 
 from django.test import AsyncClient, Client
 

@@ -1,4 +1,4 @@
-"""What machines ask: alive, ready, and how much of everything."""
+"""Endpoints for operations: health, readiness and metrics."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_a_site_with_its_log_is_ready(site: LiveSite) -> None:
 
 
 def sample(site: LiveSite, name: str) -> float:
-    """One figure of /metrics, 0 when it is not there yet."""
+    """Return one metric, or 0 if it does not exist yet."""
     text = httpx.get(f"{site.url}/metrics").text
     match = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
     return float(match[1]) if match else 0.0

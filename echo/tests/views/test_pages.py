@@ -1,4 +1,4 @@
-"""The pages hold what their modules need, and say nothing the server would deny."""
+"""The pages have what their modules need, and agree with the server."""
 
 import re
 from pathlib import Path
@@ -50,14 +50,14 @@ def is_accepted(name: str, value: str) -> bool:
 
 
 def beyond(value: str, step: int) -> str:
-    """The value a step further, in the same unit."""
+    """Return the value one step further, in the same unit."""
     number = re.match(r"\d+", value)
     assert number
     return f"{int(number[0]) + step}{value[number.end() :]}"
 
 
 def javascript(*directories: str) -> str:
-    """The text of all modules in the directories, or in all of them."""
+    """Return the text of the modules in the directories, by default in all."""
     paths = [p for each in directories or [""] for p in (MODULES / each).rglob("*.js")]
     return "\n".join(path.read_text() for path in paths)
 
@@ -132,7 +132,7 @@ def test_the_twin_of_a_subprotocols_alphabet_is_the_servers() -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("page", PAGES.values())
 def test_modules_hold_no_text_of_their_own(client: Client, page: str) -> None:
-    """In Chinese, nothing that a module can show is left in English."""
+    """In Chinese, a module shows no English text."""
     client.cookies["django_language"] = "zh-hans"
     with translation.override("zh-hans"):  # the request's language outlives it
         html = client.get(page).content.decode()
