@@ -14,7 +14,7 @@ def main() -> None:
     try:
         execute_from_command_line(sys.argv)
     except (ImproperlyConfigured, EnvError) as error:
-        # Written for whoever sets the environment: a traceback would bury it.
+        # The text names the variable and the remedy; a traceback would hide it.
         sys.exit(f"manage.py: {error}")
 
 

@@ -9,7 +9,7 @@ from twisted.web.http import HTTPChannel
 from echo.servers.guard import Guard
 from echo.servers.heads import MAX_HEAD_BYTES, MAX_HEADERS, Refusal
 
-# Daphne takes the site's root path from this header, whoever sends it.
+# Daphne takes the site's root path from this header, even if a client sends it.
 ROOT_PATH_HEADER = b"daphne-root-path"
 
 

@@ -16,10 +16,11 @@ export class Composer {
     this.form = form;
     this.kit = kit;
     this.send = send;
-    this.input = form.querySelector("#input");
-    this.file = form.querySelector("#file");
+    this.input = form.querySelector("#input"); // shown for every format but file
+    this.file = form.querySelector("#file"); // shown for the format file
     this.history = new MessageHistory(load(HISTORY_KEY, []));
-    this.saved = new Map(load(SAVED_KEY, []));
+    this.saved = new Map(load(SAVED_KEY, [])); // entries of the history, by name
+    this.repeating = null; // the timer that sends again and again
     this.listen();
     this.showFormat();
     this.showSaved();

@@ -7,7 +7,7 @@ export const MAX_CHARACTERS = 20_000;
 export class MessageHistory {
   /** `entries` are `{format, text}`, the oldest first. */
   constructor(entries = []) {
-    this.entries = entries;
+    this.entries = entries; // kept in storage by the composer
     this.leave();
   }
 
@@ -36,7 +36,7 @@ export class MessageHistory {
 
   /** Return to after the latest entry. */
   leave() {
-    this.index = this.entries.length;
-    this.draft = null;
+    this.index = this.entries.length; // of the entry shown
+    this.draft = null; // what was typed when the reader went back
   }
 }

@@ -117,13 +117,13 @@ export class KnobForm {
     return isSelected(knob, this.offered) ? null : { key: "unselected_protocol" };
   }
 
-  /** Show the server's judgement of the knobs, and mark the invalid one. */
+  /** Have the server validate the knobs; show its reason, and mark the invalid one. */
   async validate() {
     this.validation?.abort();
     this.validation = new AbortController();
     const { signal } = this.validation;
     try {
-      const response = this.query // without knobs there is nothing to judge
+      const response = this.query // no knobs are always valid
         ? await fetchSettings(`/echo?${this.query}`, signal)
         : null;
       this.showInvalid(response?.status === 400 ? response.body.detail : "");

@@ -15,7 +15,7 @@ export class RoundTrips {
 
   /** Drop what is outstanding: a new connection echoes nothing of the old one. */
   reset() {
-    this.outstanding = [];
+    this.outstanding = []; // `{message, now}` in the order sent; undefined before `head`
     this.head = 0; // the index of the oldest outstanding message
   }
 

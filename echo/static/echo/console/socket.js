@@ -21,8 +21,13 @@ export class EchoSocket {
   constructor(on) {
     this.on = on;
     this.state = "closed";
+    this.socket = null; // the WebSocket that has not closed
+    this.target = null; // `{address, protocols}` of the latest connection
+    this.isOpened = false; // the latest connection's handshake was accepted
+    this.isClosing = false; // the page has closed the latest connection
     this.reconnects = false; // after a close by the other side
     this.attempt = 0; // of reconnecting, since the last stable connection
+    this.timer = null; // opens the next connection
   }
 
   /** Open a connection; no-op while there is one. */

@@ -15,11 +15,11 @@ export class Election {
    * tab has sent a message, another tab has stolen the lock from this one.
    */
   constructor(name, on) {
-    this.name = name;
+    this.name = name; // of the lock and of the channel
     this.on = on;
-    this.isLeader = false;
-    this.isStealing = false;
-    this.hasLeft = false;
+    this.isLeader = false; // this tab holds the lock
+    this.isStealing = false; // a request to steal the lock is under way
+    this.hasLeft = false; // this tab takes no further part
     this.channel = new BroadcastChannel(name);
     this.channel.onmessage = ({ data }) => on.message(data);
     this.requestInTurn();
@@ -27,7 +27,7 @@ export class Election {
 
   /** Wait for the lock behind the tabs that asked before. */
   requestInTurn() {
-    this.pending = new AbortController();
+    this.pending = new AbortController(); // aborts this request
     this.request({ signal: this.pending.signal });
   }
 

@@ -67,9 +67,16 @@ export class Feed extends EventTarget {
     this.shared = shared && CAN_SHARE;
     this.ledger = new Ledger(this.loadCursor() ?? since);
     this.state = "closed";
+    this.detail = null; // of the latest `state` event
     this.attempt = 0; // of reconnecting, since the last stable connection
     this.index = 0; // of the current transport in `transports`
     this.failures = 0; // to open the current transport, in a row
+    this.lastOpened = null; // the name of the last transport that worked
+    this.tabs = null; // the browser's tabs with this feed, if they share it
+    this.connection = null; // this tab's own; a follower has none
+    this.isOpened = false; // a frame has arrived on this connection
+    this.bye = null; // the frame, if the server has ended this connection
+    this.probe = null; // the connection over the first transport that an upgrade tries
   }
 
   get cursor() {

@@ -14,11 +14,12 @@ export function isCovered(id, cursor) {
 export class Ledger {
   /** `cursor` is an id, or null to begin with the server's `hello`. */
   constructor(cursor = null) {
-    this.lost = 0;
+    this.lost = 0; // gaps found in the chain of `previous`
     this.startAt(cursor);
   }
 
   startAt(cursor) {
+    // Events at or before `start` were never due; `cursor` is the last id seen.
     this.start = this.cursor = cursor;
     this.latest = new Map(); // the id of the last event taken, by topic
   }
@@ -48,8 +49,8 @@ export class Ledger {
 
   /** Return true if `previous` is the last event taken on the topic. */
   isChained(previous, topic) {
-    // The topic's first event, or its first since its events were pruned so long ago that
-    // it was forgotten: a reader who missed one of those has got a reset.
+    // The topic's first event, or its first since it was deleted with its pruned events: a
+    // reader that missed one of those got a reset.
     if (previous === null) return true;
     if (this.latest.has(topic)) return previous === this.latest.get(topic);
     if (this.start === null) return true;

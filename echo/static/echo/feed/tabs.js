@@ -23,6 +23,7 @@ export class Tabs {
     this.silenceMs = silenceMs;
     // Until this tab has been leader, or knows the leader's state.
     this.isNew = true;
+    this.held = null; // the leader's frames that wait for `catchUp`, while it runs
     this.election = new Election(name, {
       elected: () => this.handleElected(),
       message: (message) => this.receive(message),
@@ -113,7 +114,7 @@ export class Tabs {
 
   receiveReply(message) {
     const { state, transport } = message.detail;
-    // This tab has just been opened: the feed is wanted, though it ended elsewhere.
+    // This tab has just been opened: read the feed, although it has ended in the others.
     if (this.isNew && isEnded(state)) return this.election.steal();
     // Every tab receives the reply, also those that did not request it.
     const isChange = state !== this.feed.state || transport !== this.transport;

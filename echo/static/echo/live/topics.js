@@ -1,6 +1,6 @@
 /** The page's topics: parsed from a field, and written into code. Uses no DOM. */
 
-// The server judges, in echo/protocol.py; this only explains it before a request.
+// The server checks topics, in echo/protocol.py; this shows a problem before the request.
 const PATTERN = /^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)$/;
 const MAX_TOPICS = 32;
 const MAX_LENGTH = 90;

@@ -35,7 +35,7 @@ export function rowElement(row, { text, number }) {
   return element;
 }
 
-/** gorilla's line is complete and alone in its element; a note stands beside it. */
+/** Return the cell with gorilla's line, whole and in its own element, and the note. */
 function messageCell(row) {
   const box = cell("message", "");
   const line = cell("line", label(row));

@@ -44,9 +44,9 @@ export class RowStore {
   constructor(maxRows = MAX_ROWS, maxBytes = MAX_BYTES) {
     this.maxRows = maxRows;
     this.maxBytes = maxBytes;
-    this.rows = [];
-    this.bytes = 0;
-    this.added = 0;
+    this.rows = []; // the oldest first
+    this.bytes = 0; // of the messages of these rows
+    this.added = 0; // rows so far; the number of the next row
   }
 
   /** Add the row and number it; the numbers of the rows kept have no gap. */

@@ -21,13 +21,13 @@ export class LogView {
     this.root = root;
     this.kit = kit;
     this.output = root.querySelector("#output");
-    this.store = new RowStore();
-    this.rows = new WeakMap(); // of the elements drawn
+    this.store = new RowStore(); // the rows kept, drawn or not
+    this.rows = new WeakMap(); // rows by the elements drawn
     this.drawn = 0; // rows drawn so far, of all that were added
     this.follows = true; // the newest row is scrolled into view
-    this.scrollTop = 0; // where the output was last seen, to tell the way up
-    this.show = "all";
-    this.search = "";
+    this.scrollTop = 0; // at the last scroll event, to recognize scrolling up
+    this.show = "all"; // the direction of the rows shown
+    this.search = ""; // the text that the rows shown contain
     this.selected = null; // a row's element
     this.scheduleDraw = oncePerFrame(() => this.draw());
     this.inspector = new Inspector(root.querySelector("#inspector"), kit, () =>
@@ -152,14 +152,14 @@ export class LogView {
     this.draw();
   }
 
-  /** Follow the newest row, or hold still for a reader. */
+  /** Start or stop following the newest row. */
   follow(follows) {
     if (follows === this.follows) return;
     this.follows = follows;
     this.scheduleDraw();
   }
 
-  /** Only the reader's own scrolling up pauses: rows that grow must not. */
+  /** Pause following when the reader scrolls up; rows that grow must not pause it. */
   handleScroll() {
     const isUpward = this.output.scrollTop < this.scrollTop;
     this.scrollTop = this.output.scrollTop;
