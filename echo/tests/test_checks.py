@@ -63,7 +63,7 @@ def test_an_address_cannot_have_more_connections_than_the_process(
     assert len(found("echo.W002")) == 1
 
 
-def test_several_workers_on_the_memory_layer_are_told_of_redis(
+def test_several_workers_on_the_memory_layer_are_a_warning(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.WORKERS = 4

@@ -49,7 +49,7 @@ def expected(line: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def run_until_told(
+def run_until_printed(
     language: str, code: str, told: str, environment: dict[str, str], output: Path
 ) -> None:
     """Runs an example until it has printed what the page says, line by line."""
@@ -63,7 +63,7 @@ def run_until_told(
             start_new_session=True,
         )
 
-    def is_told() -> bool:
+    def is_printed() -> bool:
         lines = [line for line in output.read_text().splitlines() if line]
         return len(lines) >= len(patterns) and all(
             pattern.fullmatch(line)
@@ -71,7 +71,7 @@ def run_until_told(
         )
 
     try:
-        wait_until(is_told, f"\n{told}\nfrom\n{code}", 20)
+        wait_until(is_printed, f"\n{told}\nfrom\n{code}", 20)
     except AssertionError as error:
         raise AssertionError(f"{error}\ngot\n{output.read_text()}") from None
     finally:
@@ -95,7 +95,7 @@ def test_the_examples_print_what_the_page_says(server: str, tmp_path: Path) -> N
         for number, (language, code, told) in enumerate(examples):
             here = code.replace("localhost:8000", f"127.0.0.1:{site.port}")
             output = tmp_path / f"{number}.out"
-            run_until_told(language, here, told, environment, output)
+            run_until_printed(language, here, told, environment, output)
 
 
 def test_every_runnable_example_says_what_it_prints() -> None:

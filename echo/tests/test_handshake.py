@@ -56,11 +56,11 @@ async def status(**headers: str) -> int:
         ("[::1]:8000", "http://[::1]:8000"),
     ],
 )
-async def test_the_site_itself_is_let_in(host: str, origin: str) -> None:
+async def test_the_site_itself_is_accepted(host: str, origin: str) -> None:
     assert await status(host=host, origin=origin) == 101
 
 
-async def test_a_client_without_an_origin_is_let_in() -> None:
+async def test_a_client_without_an_origin_is_accepted() -> None:
     assert await status(host="example.com") == 101
 
 
@@ -96,7 +96,7 @@ async def test_another_origin_is_refused_with_403(origin: str) -> None:
         (["*"], "https://anything.example", 101),
     ],
 )
-async def test_allowed_origins_are_let_in(
+async def test_allowed_origins_are_accepted(
     settings: Settings, allowed: list[str], origin: str, expected: int
 ) -> None:
     settings.ALLOWED_ORIGINS = allowed
@@ -175,7 +175,7 @@ async def test_a_forwarded_host_is_not_believed() -> None:
 
 
 @given(host=st.text(st.characters(codec="latin-1"), max_size=40))
-async def test_the_same_hosts_are_let_in_as_by_django(host: str) -> None:
+async def test_the_same_hosts_are_accepted_as_by_django(host: str) -> None:
     request = RequestFactory().get("/", headers={"host": host})
     try:
         request.get_host()

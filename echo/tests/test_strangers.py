@@ -10,7 +10,7 @@ from echo.tests.strangers import CPU_SECONDS
 
 
 @pytest.mark.parametrize("kind", ["patterns", "parsers"])
-def test_no_text_of_a_stranger_takes_long(kind: str) -> None:
+def test_no_text_of_a_client_takes_long(kind: str) -> None:
     """In a process of its own, because a regular expression cannot be interrupted."""
     run = subprocess.run(
         [sys.executable, "-m", "echo.tests.strangers", kind],

@@ -20,7 +20,7 @@ def echo(site: LiveSite, query: str = "") -> str:
     return f"localhost:{site.port}/echo{query}"
 
 
-def test_every_option_says_what_it_does_and_its_default() -> None:
+def test_every_option_has_help_with_its_default() -> None:
     parser = Command().create_parser("manage.py", "wsclient")
     own = {title.title: title._group_actions for title in parser._action_groups}
     actions = [*own["connection"], *own["messages"], *own["output"]]
@@ -44,9 +44,7 @@ def test_with_no_options_it_is_gorillas_client(site: LiveSite, tmp_path: Path) -
     assert (second - first).total_seconds() > 0.5  # a second, and a busy machine
 
 
-def test_sigterm_ends_it_as_politely_as_ctrl_c(
-    uvicorn: LiveSite, tmp_path: Path
-) -> None:
+def test_sigterm_closes_like_ctrl_c(uvicorn: LiveSite, tmp_path: Path) -> None:
     with Running(tmp_path, echo(uvicorn), "--interval", "10ms") as client:
         client.wait_for("recv: ")
         assert client.signal(signal.SIGTERM).code == 0
@@ -211,7 +209,7 @@ def test_round_trip_times_stand_behind_replies_and_nothing_else(
     assert re.fullmatch(r"hi \([0-9]+\.[0-9]{3} ms\)", second)
 
 
-def test_json_tells_each_event_in_a_line(site: LiveSite) -> None:
+def test_json_prints_each_event_as_a_line(site: LiveSite) -> None:
     result = run(echo(site), "--json", "-x", "né", "--close-reason", "bye")
     connecting, opened, sent, received, closed = result.events
     url = f"ws://{echo(site)}"
@@ -236,7 +234,7 @@ def test_json_gives_binary_messages_in_base64(uvicorn: LiveSite) -> None:
     )
 
 
-def test_json_tells_who_closed_and_how(uvicorn: LiveSite) -> None:
+def test_json_has_the_side_and_the_code_of_a_close(uvicorn: LiveSite) -> None:
     closed = run_here(
         echo(uvicorn, "?close_code=1001&close_reason=moved"), "--json"
     ).events
@@ -313,7 +311,7 @@ def test_a_reader_that_leaves_ends_the_run_in_silence(uvicorn: LiveSite) -> None
 # --- another server --------------------------------------------------------------------
 
 
-def test_a_server_that_is_no_echo_is_heard_out() -> None:
+def test_replies_that_are_no_echoes_are_all_received() -> None:
     def answer(connection: ServerConnection) -> None:
         for message in connection:
             connection.send(f"welcome, {message!s}")

@@ -24,15 +24,13 @@ def after_switching(*frames: bytes) -> Callable[[bytes], bytes]:
 
 
 @pytest.mark.parametrize("code", [1000, 1001])
-def test_a_server_that_closes_in_peace_is_a_clean_end(
-    code: int, uvicorn: LiveSite
-) -> None:
+def test_a_normal_close_is_a_clean_end(code: int, uvicorn: LiveSite) -> None:
     result = run_here(echo(uvicorn, f"?close_code={code}&close_reason=good bye"))
     assert (result.code, result.err) == (0, "")
-    assert told_close(result.lines) == (code, "good bye")
+    assert printed_close(result.lines) == (code, "good bye")
 
 
-def told_close(lines: list[str]) -> tuple[int, str]:
+def printed_close(lines: list[str]) -> tuple[int, str]:
     """Return the code and the reason in the last line."""
     code, _, rest = lines[-1].removeprefix("closed: ").partition(" ")
     return int(code), rest.partition(") ")[2]
@@ -84,7 +82,7 @@ def test_ctrl_c_does_not_wait_for_the_end_of_a_close_either(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_nobody_listening_is_exit_code_1(host: str) -> None:
+def test_a_refused_connection_is_exit_code_1(host: str) -> None:
     result = run("--addr", f"{host}:1")
     assert result.code == 1
     assert f"cannot connect to {host}:1: connection refused" in result.err
@@ -179,7 +177,7 @@ def test_wrong_usage_is_exit_code_2_and_connects_nowhere(
 # --- 3: closed abnormally --------------------------------------------------------------
 
 
-def test_a_server_that_closes_in_anger_is_exit_code_3(site: LiveSite) -> None:
+def test_any_other_close_code_is_exit_code_3(site: LiveSite) -> None:
     result = run(
         echo(site, "?close_after=1&close_code=4321&close_reason=no more"),
         *("-x", "hi", "--wait", "20s"),

@@ -45,7 +45,7 @@ def test_bytes_that_are_no_utf_8_are_shown_one_by_one() -> None:
 
 
 @given(st.text())
-def test_escaped_json_says_the_same(text: str) -> None:
+def test_escaped_json_has_the_same_value(text: str) -> None:
     line = escape_json(json.dumps({"data": text}, ensure_ascii=False))
     assert not any(map(is_unsafe, line))
     assert json.loads(line) == {"data": text}

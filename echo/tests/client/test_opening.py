@@ -172,7 +172,7 @@ def test_a_proxy_that_refuses_is_an_error() -> None:
     assert "got HTTP/1.1 407 Who are you" in result.err
 
 
-def test_what_a_proxy_says_is_no_command_to_the_terminal() -> None:
+def test_a_proxys_response_is_escaped() -> None:
     said = b"HTTP/1.1 407 \x1b[31mred\x07\x9b2J" + b"x" * 60_000
     with ForwardProxy(0, said + b"\r\n\r\n") as proxy:
         result = run("ws://localhost.test/echo", http_proxy=proxy.url)
@@ -182,7 +182,7 @@ def test_what_a_proxy_says_is_no_command_to_the_terminal() -> None:
     assert result.err.rstrip("\n").isprintable()
 
 
-def test_the_address_of_a_proxy_is_no_command_to_the_terminal() -> None:
+def test_a_proxys_address_is_escaped() -> None:
     result = run("ws://localhost.test/echo", http_proxy="http://127.0.0.1:\x1b[31m/")
     assert result.code == 1
     assert r"got http://127.0.0.1:\x1b[31m/" in result.err
@@ -203,7 +203,7 @@ def test_the_address_of_a_proxy_is_no_command_to_the_terminal() -> None:
     ],
     ids=["endless head", "half a head", "silence", "no head"],
 )
-def test_a_proxy_without_an_end_is_given_up(
+def test_an_endless_response_of_a_proxy_is_an_error(
     answer: bytes, then: Literal["reads", "leaves", "ignores"], code: int, reason: str
 ) -> None:
     with RawServer(lambda request: answer, then) as proxy:
@@ -231,7 +231,7 @@ def test_a_proxy_without_an_end_is_given_up(
     ],
     ids=["head", "line", "status", "1xx", "body", "length", "half body", "half head"],
 )
-def test_a_server_without_an_end_is_given_up(
+def test_an_endless_response_of_a_server_is_an_error(
     answer: bytes, code: int, reason: str
 ) -> None:
     with RawServer(lambda request: answer, "ignores") as server:

@@ -107,7 +107,7 @@ async def test_standard_input_that_is_closed_has_no_lines() -> None:
     assert await all_of(Lines(reading, Form.TEXT)) == []
 
 
-async def test_lines_that_nobody_takes_stay_in_the_pipe() -> None:
+async def test_lines_that_are_not_taken_stay_in_the_pipe() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     source = Lines(reading, Form.TEXT)

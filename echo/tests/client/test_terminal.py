@@ -30,7 +30,7 @@ def test_arrow_up_brings_back_what_was_sent(uvicorn: LiveSite) -> None:
         assert terminal.end() == 0
 
 
-def test_ctrl_c_closes_the_connection_politely(uvicorn: LiveSite) -> None:
+def test_ctrl_c_closes_with_1000(uvicorn: LiveSite) -> None:
     with Terminal("-i", f"localhost:{uvicorn.port}/echo", "-x", "hello") as terminal:
         terminal.wait_for("recv: hello")
         terminal.wait_for(PROMPT)

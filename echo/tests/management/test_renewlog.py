@@ -8,7 +8,7 @@ from echo.feed.access import Interest
 
 
 @pytest.mark.django_db(transaction=True)
-def test_readers_of_the_old_life_are_told_reset(
+def test_readers_of_the_old_epoch_get_a_reset(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     old = publish("news", 1)

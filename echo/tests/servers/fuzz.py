@@ -130,7 +130,7 @@ def cut(chance: random.Random, data: bytes) -> list[bytes]:
     return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
-def judge_frames(data: bytes) -> None:
+def check_frames(data: bytes) -> None:
     """Raise Wrong for bytes that no server may send after its handshake (RFC 6455)."""
     rest, message_open, is_closed = data, False, False
     while rest:
@@ -138,7 +138,7 @@ def judge_frames(data: bytes) -> None:
         if frame.opcode == Opcode.CLOSE:
             if is_closed:
                 raise Wrong("a second close frame")
-            judge_close(frame.payload)
+            check_close(frame.payload)
             is_closed = True
         elif is_closed and frame.opcode != Opcode.PONG:  # section 5.5.2
             raise Wrong(f"opcode {frame.opcode} after the close frame")
@@ -147,7 +147,7 @@ def judge_frames(data: bytes) -> None:
                 raise Wrong(f"opcode {frame.opcode} out of order")
             message_open = not frame.fin
         if frame.opcode == Opcode.TEXT and frame.fin:
-            judge_utf_8(frame.payload)
+            check_utf_8(frame.payload)
 
 
 def parse_frame(data: bytes) -> tuple[Frame, bytes]:
@@ -171,16 +171,16 @@ def parse_frame(data: bytes) -> tuple[Frame, bytes]:
     return Frame(opcode, payload, fin), data[start + length :]
 
 
-def judge_close(payload: bytes) -> None:
+def check_close(payload: bytes) -> None:
     """Raise Wrong for an invalid close frame."""
     if payload:
         code = int.from_bytes(payload[:2], "big")
         if len(payload) < 2 or not is_sendable_close_code(code):
             raise Wrong(f"close code {code} may not be sent")
-        judge_utf_8(payload[2:])
+        check_utf_8(payload[2:])
 
 
-def judge_utf_8(payload: bytes) -> None:
+def check_utf_8(payload: bytes) -> None:
     try:
         payload.decode()
     except UnicodeDecodeError:
@@ -340,7 +340,7 @@ def flipped_anywhere(chance: random.Random, data: bytes) -> bytes:
     return bytes(changed)
 
 
-def judge_answer(data: bytes) -> None:
+def check_answer(data: bytes) -> None:
     """Raise Wrong for an answer that is not an HTTP response, or has an unexpected status."""
     if not data:
         return  # closed without a word, as for what is no HTTP at all

@@ -84,7 +84,7 @@ def test_a_reader_that_does_not_read_costs_bounded_memory_and_loses_nothing(
     assert memory(process) - before < MAX_GROWTH_BYTES
 
 
-def test_a_reader_that_does_not_read_holds_nobody_else_back(connect: Connect) -> None:
+def test_a_client_that_does_not_read_delays_no_other_client(connect: Connect) -> None:
     stalled, other = connect(), connect()
     write_until_stalled(stalled, encode(Opcode.BINARY, payload(1)))
     for number in range(10):
@@ -92,9 +92,7 @@ def test_a_reader_that_does_not_read_holds_nobody_else_back(connect: Connect) ->
         assert other.frame().payload == b"%d" % number
 
 
-def test_a_flood_of_pings_that_nobody_reads_is_bounded(
-    quiet_site: LiveSite, connect: Connect
-) -> None:
+def test_unread_pongs_are_bounded(quiet_site: LiveSite, connect: Connect) -> None:
     assert quiet_site.process is not None
     connection = connect()
     forget_peak(quiet_site.process.pid)
@@ -121,7 +119,7 @@ def test_fragments_cost_no_more_memory_than_their_bytes(
 
 
 @pytest.mark.parametrize("frame", SMALL_FRAMES.values(), ids=SMALL_FRAMES)
-def test_a_flood_of_small_frames_holds_nobody_else_back(
+def test_a_flood_of_small_frames_delays_no_other_client(
     quiet_site: LiveSite, connect: Connect, frame: bytes
 ) -> None:
     flooding = connect()

@@ -230,7 +230,7 @@ def test_invalid_utf_8_closes_1007(connect: Connect, payload: bytes) -> None:
     assert [code_of(frame) for frame in connection.rest()] == [1007]
 
 
-def test_invalid_utf_8_is_seen_before_the_message_is_whole(connect: Connect) -> None:
+def test_invalid_utf_8_fails_before_the_end_of_the_message(connect: Connect) -> None:
     connection = connect()
     connection.send_frame(TEXT, "fine: é".encode(), fin=False)
     connection.send_frame(CONT, b"wrong: \xff", fin=False)

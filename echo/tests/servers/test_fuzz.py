@@ -21,9 +21,9 @@ from echo.tests.servers.frames import Opcode, encode
 from echo.tests.servers.fuzz import (
     FRAMES_PER_CONNECTION,
     Wrong,
+    check_answer,
+    check_frames,
     cut,
-    judge_answer,
-    judge_frames,
     odd_frames,
     odd_handshake,
 )
@@ -52,7 +52,7 @@ PATHS = [
 ]
 RESET = struct.pack("ii", 1, 0)
 
-judged: list[str] = []  # the WebSockets whose frames were read to their end
+checked: list[str] = []  # the WebSockets whose frames were read to their end
 
 Conversation = Callable[[random.Random, int], Awaitable[None]]
 
@@ -82,11 +82,11 @@ def test_no_frames_and_no_handshakes_disturb_the_site(
     )  # what is loaded at first use is loaded
     before = resources(fuzzed_site)
     rounds = 0
-    judged.clear()
+    checked.clear()
     while rounds == 0 or time.monotonic() < deadline:
         rounds += 1
         asyncio.run(run(fuzzed_site, seed, rounds, 1.0))
-    assert len(judged) > FRAMES / FRAMES_PER_CONNECTION / 4
+    assert len(checked) > FRAMES / FRAMES_PER_CONNECTION / 4
     quiet = wait_until(
         lambda: resources(fuzzed_site)[0] <= before[0] + 2, "connections to be over", 40
     )
@@ -150,8 +150,8 @@ async def exchange_frames(chance: random.Random, port: int) -> None:
             ending = chance.choice(["close", "close", "half-close", "cut", "reset"])
             await send_frames(chance, writer, ending)
             if ending in ("close", "half-close"):
-                judge_frames(await reader.read(-1))
-                judged.append(ending)
+                check_frames(await reader.read(-1))
+                checked.append(ending)
             elif ending == "reset":
                 reset(writer)
     except OSError:  # it has closed while we were still sending, as after a close frame
@@ -193,7 +193,7 @@ async def exchange_handshake(chance: random.Random, port: int) -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(END_SECONDS if ending else PATIENCE_SECONDS):
                     answer = await reader.read(65536)
-        judge_answer(answer)
+        check_answer(answer)
     except Wrong as wrong:
         raise Wrong(f"{wrong}\nfor {data[:2000]!r}") from None
     finally:

@@ -83,7 +83,7 @@ def open_site(
         ("[::1]:8000", "http://[::1]:8000"),
     ],
 )
-def test_the_sites_own_origin_or_none_is_let_in(
+def test_the_sites_own_origin_or_none_is_accepted(
     open_site: LiveSite, host: str, origin: str | None
 ) -> None:
     with Connection(open_site.port, Host=host, Origin=origin) as connection:
@@ -119,7 +119,7 @@ def test_any_other_origin_is_refused_with_403(
     "origin",
     [ELSEWHERE, "https://a.b.trusted.example", "http://localhost:3000"],
 )
-def test_an_allowed_origin_is_let_in(open_site: LiveSite, origin: str) -> None:
+def test_an_allowed_origin_is_accepted(open_site: LiveSite, origin: str) -> None:
     with Connection(open_site.port, Origin=origin) as connection:
         assert_open(connection)
 
@@ -200,7 +200,7 @@ class UnixSite(LiveSite):
         return connection
 
 
-def test_hosts_are_judged_on_a_unix_socket_too(tmp_path: Path) -> None:
+def test_hosts_are_checked_on_a_unix_socket_too(tmp_path: Path) -> None:
     live = UnixSite(tmp_path)
     with live:
         for host in ("localhost", "LOCALHOST.", "[::1]:1", "127.0.0.1"):
@@ -287,7 +287,7 @@ def test_the_handshake_is_shown_without_its_secrets(connect: Connect) -> None:
     assert_open(connection)
 
 
-def test_a_plain_get_is_told_to_upgrade(quiet_site: LiveSite) -> None:
+def test_a_plain_get_is_answered_with_426(quiet_site: LiveSite) -> None:
     response = httpx.get(f"{quiet_site.url}/echo?delay=250ms&colour=red")
     body = response.json()
     assert response.status_code == body["status_code"] == 426

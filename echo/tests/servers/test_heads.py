@@ -25,7 +25,7 @@ SERVERS = {
 HEAD_TIMEOUT_SECONDS = 0.7
 SOCKET_TIMEOUT_SECONDS = 20.0
 MEBIBYTE = 1024 * 1024
-# Far more than a judged head needs, far less than what is pushed.
+# Far more than checking a head needs, far less than what is pushed.
 FLOOD_BYTES, GROWTH_BYTES = 96 * MEBIBYTE, 32 * MEBIBYTE
 
 HOST = b"Host: localhost\r\n"
@@ -547,7 +547,7 @@ def test_another_upgrade_is_ignored(site: LiveSite) -> None:
 
 
 @pytest.mark.parametrize("name", [b"Daphne-Root-Path", b"daphne-root-path"])
-def test_a_stranger_does_not_set_the_root_path(site: LiveSite, name: bytes) -> None:
+def test_a_client_cannot_set_the_root_path(site: LiveSite, name: bytes) -> None:
     header = name + b": /evil\r\n"
     assert ask(site, GET, header, LAST).status == 200
     line = b"GET /echo HTTP/1.1\r\n"

@@ -39,7 +39,7 @@ def established(port: int) -> bool:
     return f" 0100007F:{port:04X} " in listing.replace(" 0A ", "")
 
 
-def assert_told_to_reconnect(connection: Connection) -> None:
+def assert_closed_for_restart(connection: Connection) -> None:
     """Check that the client gets 1012, and after its answer the end of the stream."""
     assert connection.frame() == close(1012)
     connection.send_frame(Opcode.CLOSE, close(1012).payload)
@@ -47,14 +47,14 @@ def assert_told_to_reconnect(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-def test_every_client_is_told_1012_when_the_server_stops(
+def test_every_client_gets_1012_when_the_server_stops(
     own_site: LiveSite, sign: signal.Signals
 ) -> None:
     with open_and_used(own_site) as first, open_and_used(own_site) as second:
         assert own_site.process is not None
         own_site.process.send_signal(sign)
-        assert_told_to_reconnect(first)
-        assert_told_to_reconnect(second)
+        assert_closed_for_restart(first)
+        assert_closed_for_restart(second)
     code = own_site.stop(sign)
     # uvicorn ends by the signal itself, once it has shut down.
     assert code in {0, -sign, 128 + sign}
@@ -103,11 +103,11 @@ def reloading(tmp_path: Path) -> Iterator[LiveSite]:
         site.process.wait()
 
 
-def test_ctrl_c_ends_the_reloading_server_politely(reloading: LiveSite) -> None:
+def test_ctrl_c_ends_the_reloading_server_with_1012(reloading: LiveSite) -> None:
     with open_and_used(reloading) as connection:
         assert reloading.process is not None
         os.killpg(reloading.process.pid, signal.SIGINT)
-        assert_told_to_reconnect(connection)
+        assert_closed_for_restart(connection)
         reloading.process.wait(10)
     assert "Traceback" not in reloading.log, reloading.log
 
@@ -120,7 +120,7 @@ def test_a_changed_file_restarts_the_reloading_server(reloading: LiveSite) -> No
 
     with open_and_used(reloading) as connection:
         wait_until(noticed, "the autoreloader to notice", 30)
-        assert_told_to_reconnect(connection)
+        assert_closed_for_restart(connection)
     wait_until(
         lambda: reloading.log.count("Quit the server") == 2 and reloading.answers(),
         "runserver to listen again",
@@ -167,7 +167,7 @@ def test_the_daphne_command_serves_the_same_echo(tmp_path: Path) -> None:
             connection.send_frame(Opcode.BINARY)
             assert connection.frame() == Frame(Opcode.BINARY)
             site.process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
-            assert_told_to_reconnect(connection)
+            assert_closed_for_restart(connection)
         assert site.stop() == 0
     assert "Traceback" not in site.log, site.log
 

@@ -88,7 +88,7 @@ def cut(site: LiveSite) -> bool:
     return connections(site.port) == 0
 
 
-def test_echoes_that_nobody_reads_cut_the_connection(impatient_site: LiveSite) -> None:
+def test_unread_echoes_cut_the_connection(impatient_site: LiveSite) -> None:
     frames = encode(Opcode.BINARY, bytes(64 * 1024)) * 8
     with ExitStack() as stack:
         clients = [Connection(impatient_site.port) for _ in range(CLIENTS)]
@@ -105,7 +105,7 @@ def test_echoes_that_nobody_reads_cut_the_connection(impatient_site: LiveSite) -
 
 
 @pytest.mark.parametrize("target", HTTP_TARGETS.values(), ids=HTTP_TARGETS)
-def test_events_that_nobody_reads_cut_the_connection(
+def test_unread_events_cut_the_connection(
     impatient_site: LiveSite, target: tuple[str, str]
 ) -> None:
     path, headers = target

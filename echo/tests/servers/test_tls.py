@@ -40,7 +40,7 @@ from echo.tests.servers.test_messages import (
     test_messages_come_back_in_order,
 )
 from echo.tests.servers.test_shutdown import (
-    test_every_client_is_told_1012_when_the_server_stops,
+    test_every_client_gets_1012_when_the_server_stops,
 )
 from echo.tests.servers.test_stalled import PATIENCE_SECONDS, connections
 
@@ -57,7 +57,7 @@ __all__ = [
     "test_a_reason_of_any_length_comes_back",
     "test_an_unknown_path_is_refused_with_404",
     "test_another_version_of_the_protocol_is_refused",
-    "test_every_client_is_told_1012_when_the_server_stops",
+    "test_every_client_gets_1012_when_the_server_stops",
     "test_fragments_are_over_the_cap_together",
     "test_invalid_utf_8_closes_1007",
     "test_messages_come_back_in_order",
@@ -96,7 +96,7 @@ def own_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LiveSit
         yield site
 
 
-def test_echoes_that_nobody_reads_cut_the_connection(
+def test_unread_echoes_cut_the_connection(
     quiet_site: LiveSite, connect: Connect
 ) -> None:
     connection = connect()

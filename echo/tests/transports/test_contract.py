@@ -260,7 +260,7 @@ def publish_to_readers(feed_site: FeedSite, topic: str) -> str:
 
 @pytest.mark.parametrize("transport", [WebSocket, EventStream, LongPoll])
 @pytest.mark.parametrize("code", [4503, 4011])
-def test_who_is_ended_is_told_why_and_when_to_come_back(
+def test_an_ended_reader_gets_the_reason_and_the_time_to_retry(
     feed_site: FeedSite, streams: Open, topic: str, transport: Any, code: int
 ) -> None:
     stream = streams(transport, topic)
@@ -290,7 +290,7 @@ def check_end(stream: Any, bye: Any) -> None:
         assert (end.value.code, end.value.reason) == (bye["code"], bye["reason"])
 
 
-def test_nobody_is_there_between_two_short_polls(
+def test_there_is_no_connection_between_two_short_polls(
     feed_site: FeedSite, streams: Open, topic: str
 ) -> None:
     stream = streams(ShortPoll, topic)
@@ -394,7 +394,7 @@ def feed_connections(feed_site: FeedSite) -> int:
     return connections()
 
 
-def test_a_client_that_has_gone_is_forgotten(
+def test_a_client_that_has_gone_is_not_counted(
     feed_site: FeedSite, subscribe: Open
 ) -> None:
     for _ in range(5):

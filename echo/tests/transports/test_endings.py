@@ -110,7 +110,7 @@ def test_nothing_is_lost_or_doubled_through_a_restart(
     ]
 
 
-def test_a_websocket_is_told_bye_and_closed_with_4001(
+def test_a_websocket_gets_bye_and_is_closed_with_4001(
     endings: dict[str, Ending],
 ) -> None:
     ending = endings["websocket"]
@@ -119,7 +119,7 @@ def test_a_websocket_is_told_bye_and_closed_with_4001(
     assert (ending.ended.code, ending.ended.reason) == (4001, "shutdown")
 
 
-def test_an_event_stream_is_told_bye_with_a_time_to_retry_and_ends(
+def test_an_event_stream_gets_bye_with_a_time_to_retry_and_ends(
     endings: dict[str, Ending],
 ) -> None:
     ending = endings["sse"]

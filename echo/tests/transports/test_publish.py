@@ -215,7 +215,7 @@ def test_a_user_without_the_permission_is_refused(ada: User) -> None:
     assert "ada lacks the permission to add events" in refused(post_as(ada), 403)
 
 
-def test_nobody_is_refused() -> None:
+def test_a_publisher_without_credentials_is_refused() -> None:
     response = post(NEWS)
     assert "expected a bearer token, or a session" in refused(response, 401)
     assert response.headers["www-authenticate"] == "Bearer"

@@ -31,7 +31,9 @@ DAY_MS = 24 * 60 * 60 * 1000
 STREAMS = {"websocket": WebSocket, "sse": EventStream}
 
 
-def site_that_judges(seconds: str, request: Any, factory: Any) -> Iterator[FeedSite]:
+def site_that_checks_rights(
+    seconds: str, request: Any, factory: Any
+) -> Iterator[FeedSite]:
     live = LiveSite(
         request.param,
         factory.mktemp(request.param),
@@ -51,7 +53,7 @@ def feed_site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FeedSite]:
     """A site that checks rights only after a change is announced."""
-    yield from site_that_judges(NEVER, request, tmp_path_factory)
+    yield from site_that_checks_rights(NEVER, request, tmp_path_factory)
 
 
 @pytest.fixture(scope="module", params=COMMANDS)
@@ -59,7 +61,7 @@ def watchful_site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FeedSite]:
     """A site that checks rights twice a second."""
-    yield from site_that_judges(SOON, request, tmp_path_factory)
+    yield from site_that_checks_rights(SOON, request, tmp_path_factory)
 
 
 @pytest.fixture
@@ -119,7 +121,7 @@ def test_a_socket_is_closed_with_4507(streams: Any, how: str, person: Person) ->
     assert end.value.reason == "no longer allowed to read these topics"
 
 
-def test_an_event_stream_is_told_not_to_come_back_for_a_day(
+def test_an_event_stream_gets_a_retry_time_of_a_day(
     streams: Any, person: Person
 ) -> None:
     stream = streams(EventStream, "staff.x", cookie=person.cookie)
@@ -201,7 +203,7 @@ def test_others_and_another_sign_in_are_left_alone(
 
 
 @pytest.mark.parametrize("transport", [WebSocket, EventStream, LongPoll, ShortPoll])
-def test_a_change_that_nobody_announces_is_found_by_the_next_round(
+def test_an_unannounced_change_is_found_by_the_next_round(
     watchful_site: FeedSite, transport: type[Stream]
 ) -> None:
     person = make_person(watchful_site.live)

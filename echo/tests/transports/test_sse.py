@@ -25,7 +25,7 @@ def test_no_proxy_may_keep_or_hold_back_a_stream(streams: Open) -> None:
     assert headers["Content-Encoding"] is None
 
 
-def test_clients_are_told_when_to_come_back(streams: Open) -> None:
+def test_clients_get_a_retry_time(streams: Open) -> None:
     (retry,) = streams(EventStream).retries
     assert 500 <= retry <= 2000
 

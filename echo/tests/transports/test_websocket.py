@@ -9,7 +9,7 @@ from echo.tests.transports.conftest import FeedSite, Open
 
 
 @pytest.mark.parametrize("message", ["hello", b"\x00", ""])
-def test_a_client_that_sends_something_is_told_that_nobody_listens(
+def test_a_client_that_sends_a_message_is_closed_with_4501(
     streams: Open, message: str | bytes
 ) -> None:
     stream = streams(WebSocket)
