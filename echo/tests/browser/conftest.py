@@ -1,4 +1,4 @@
-"""A real browser, and pages that fail their test when they complain.
+"""A real browser, whose console errors and warnings fail the test.
 
 Playwright's asynchronous API in one event loop for the session: its synchronous one
 leaves a running loop behind, in which neither Django's database nor other coroutines
@@ -33,7 +33,7 @@ CHROMIUM_ARGUMENTS = [
 
 
 def find_chromium() -> str | None:
-    """The machine's own Chromium, if it has one."""
+    """Return the path of the machine's own Chromium, if it has one."""
     return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
 
 
@@ -59,7 +59,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def context(browser: Browser, site: LiveSite) -> AsyncIterator[BrowserContext]:
-    """A visitor who has never been here, 1280 wide."""
+    """The browser context of a new visitor, 1280 wide."""
     context = await browser.new_context(
         base_url=site.url,
         viewport={"width": 1280, "height": 800},
@@ -81,7 +81,7 @@ async def page(context: BrowserContext) -> Page:
 
 @pytest.fixture
 def first(redis: Redis, tmp_path: Path) -> Iterator[LiveSite]:
-    """A node that others may join."""
+    """A node that others can join."""
     with LiveSite("uvicorn", tmp_path, REDIS_URL=redis.url) as site:
         yield site
 
@@ -94,13 +94,13 @@ def second(first: LiveSite, redis: Redis, tmp_path: Path) -> Iterator[LiveSite]:
 
 
 def note_complaint(message: ConsoleMessage, complaints: list[str]) -> None:
-    """Keeps warnings and errors, CSP violations too, unless they were asked for."""
+    """Collect warnings and errors, CSP violations included, unless a test provokes them."""
     if message.type in ("warning", "error") and not is_experiment(message):
         complaints.append(f"{message.type}: {message.text} ({message.location})")
 
 
 def is_experiment(message: ConsoleMessage) -> bool:
-    """True for the browser's word on what a test asked for: a refusal, a 404."""
+    """Return whether the message is about what a test provokes: a refusal, a 404."""
     if message.text.startswith("WebSocket connection to "):
         return True
     url = message.location["url"]

@@ -1,4 +1,4 @@
-"""The echo console, as a visitor has it."""
+"""The echo console in a browser."""
 
 import json
 import re
@@ -19,7 +19,7 @@ async def visit(page: Page, query: str = "") -> None:
 
 
 async def open_echo(page: Page, query: str = "") -> None:
-    """Visits the console and opens its connection."""
+    """Visit the console and open its connection."""
     await visit(page, query)
     await page.click("#open")
     await page.wait_for_selector(OPEN)
@@ -32,7 +32,7 @@ async def send(page: Page, text: str, format: str = "text") -> None:
 
 
 async def choose(page: Page, value: str) -> None:
-    """Chooses a format of the message, or what the log shows."""
+    """Choose the message's format, or what the log shows."""
     await page.locator("label", has=page.locator(f"input[value={value}]")).click()
 
 
@@ -45,7 +45,7 @@ def lines(page: Page) -> Locator:
 
 
 async def expect_lines(page: Page, *texts: str) -> None:
-    """Waits until the log has exactly these lines."""
+    """Wait until the log has exactly these lines."""
     await expect(lines(page)).to_have_text(list(texts), use_inner_text=False)
 
 
@@ -376,7 +376,7 @@ async def test_named_messages_are_kept_used_and_deleted(page: Page) -> None:
 
 
 async def burst(page: Page, count: int) -> None:
-    """Presses Send so many times in one go; each message says which it is."""
+    """Press Send this many times in one task, with numbered messages."""
     await page.evaluate(
         """(count) => {
           const input = document.querySelector("#input");

@@ -1,4 +1,4 @@
-"""A browser's own EventSource: through a restart nothing is lost or doubled."""
+"""A browser's own EventSource loses and doubles nothing over a restart."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ HEARD = "(count) => heard.filter((frame) => frame.type === 'event').length >= co
 
 @pytest.fixture(params=COMMANDS)
 def restarted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LiveSite]:
-    """A site of this test's own, to stop and start."""
+    """A site that only this test uses, to stop and start."""
     with LiveSite(request.param, tmp_path) as site:
         yield site
 

@@ -1,4 +1,4 @@
-"""The live feed, as a visitor has it: nothing is lost, and nothing comes twice."""
+"""The live feed in a browser: nothing is lost, and nothing comes twice."""
 
 import asyncio
 import json
@@ -59,7 +59,7 @@ Publish = Callable[..., Awaitable[list[str]]]
 def site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveSite]:
-    """The site on each server, with a URL by which connections are ended."""
+    """The site on each server, with a URL that closes connections."""
     directory = tmp_path_factory.mktemp(request.param)
     settings = {"DJANGO_SETTINGS_MODULE": "echo.tests.settings_operator"}
     with LiveSite(request.param, directory, **settings) as live:
@@ -74,7 +74,7 @@ def publisher(site: LiveSite) -> Publisher:
 
 @pytest.fixture
 def publish(publisher: Publisher) -> Publish:
-    """Publishes over HTTP, which takes milliseconds."""
+    """Publish over HTTP: a command would take a second."""
 
     async def publish(topic: str, *data: str) -> list[str]:
         return await asyncio.to_thread(publisher, topic, *data)
@@ -84,13 +84,13 @@ def publish(publisher: Publisher) -> Publish:
 
 @pytest.fixture
 def topic() -> str:
-    """A topic of this test's own."""
+    """A topic that only this test uses."""
     return f"live.{secrets.token_hex(4)}"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def hindered_page(browser: Browser, site: LiveSite) -> AsyncIterator[Page]:
-    """A tab whose complaints about what is out of reach are expected."""
+    """A tab that may log errors about what it cannot reach."""
     context = await browser.new_context(base_url=site.url)
     yield await context.new_page()
     await context.close()
@@ -102,7 +102,7 @@ async def visit(page: Page, topic: str, transport: str = "") -> None:
 
 
 async def expect_events(page: Page, *texts: str) -> None:
-    """Waits until the log has exactly these events, in this order."""
+    """Wait until the log has exactly these events, in this order."""
     payloads = page.locator("#output [data-direction=received] .payload")
     await expect(payloads).to_have_text([json.dumps(text) for text in texts])
 
@@ -323,7 +323,7 @@ AN_HOUR = 3_600_000
 
 
 async def end(site: LiveSite, topic: str, code: int, reason: str) -> None:
-    """Ends whoever reads the topic, once somebody does."""
+    """Close the connections that read the topic, once there is one."""
     asked = urlencode({"topic": topic, "code": code, "reason": reason})
 
     def ended() -> int:
@@ -333,7 +333,7 @@ async def end(site: LiveSite, topic: str, code: int, reason: str) -> None:
 
 
 def note_connections(*pages: Page) -> list[str]:
-    """The addresses of the feed that these pages ask for, from now on."""
+    """Return a list that the feed's URLs are added to as these pages request them."""
     asked: list[str] = []
     for page in pages:
         page.on("websocket", lambda socket: asked.append(socket.url))
@@ -342,7 +342,7 @@ def note_connections(*pages: Page) -> list[str]:
 
 
 async def wake(page: Page) -> None:
-    """All that makes a page look again whether it can connect, an hour later."""
+    """Trigger all that makes a page try to connect again, an hour later."""
     await page.clock.fast_forward(AN_HOUR)
     await page.evaluate(
         """() => {
@@ -414,7 +414,7 @@ async def test_who_is_asked_to_reconnect_comes_back_by_itself(
 
 
 async def two_tabs(context: BrowserContext, topic: str) -> tuple[Page, Page]:
-    """The tab that leads, and one that follows."""
+    """The leading tab, and a following one."""
     await context.clock.install()
     leader, follower = await context.new_page(), await context.new_page()
     await visit(leader, topic)
@@ -529,7 +529,7 @@ async def test_a_feed_that_fell_back_upgrades_and_nobody_notices(
 
 
 async def watch_states(page: Page) -> JSHandle:
-    """The states that the page shows from now on, other than open."""
+    """Return a list that the page's states other than open are added to."""
     return await page.evaluate_handle(
         """() => {
           const main = document.querySelector("main");
@@ -543,7 +543,7 @@ async def watch_states(page: Page) -> JSHandle:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def keeping_page(browser: Browser, site: LiveSite) -> AsyncIterator[Page]:
-    """A tab of a browser that keeps pages for the way back, as visitors' browsers do."""
+    """A tab in a browser with the back/forward cache, as visitors have it."""
     kind = browser.browser_type
     keeping = await kind.launch(
         executable_path=find_chromium(),

@@ -1,4 +1,4 @@
-"""What all pages share: header, colours, error pages, the way to the admin."""
+"""What all pages share: header, colours, error pages, the link to the admin."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ AA = 4.5
 def production(
     site: LiveSite, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveSite]:
-    """The site on the same server as it is in production, but for TLS."""
+    """The site with production settings, except for TLS."""
     with LiveSite(
         site.server,
         tmp_path_factory.mktemp("production"),
@@ -34,7 +34,7 @@ def production(
 
 
 def luminance(color: str) -> float:
-    """Relative luminance of ``#rgb`` or ``#rrggbb`` (WCAG 2.2)."""
+    """Return the relative luminance of ``#rgb`` or ``#rrggbb`` (WCAG 2.2)."""
     digits = color.strip().lstrip("#")
     if len(digits) == 3:
         digits = "".join(digit * 2 for digit in digits)
@@ -46,7 +46,7 @@ def luminance(color: str) -> float:
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast ratio of two colours, 1 to 21."""
+    """Return the contrast ratio of two colours, 1 to 21."""
     darker, lighter = sorted((luminance(one), luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
 
