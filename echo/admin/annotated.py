@@ -1,4 +1,4 @@
-"""Lists and pages of rows that also tell what the nodes know of them, asked once a page."""
+"""The base of admins whose rows are annotated with what the nodes know, one survey a page."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,25 +9,25 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.validators import ProhibitNullCharactersValidator
 from django.http import HttpRequest, HttpResponse
 
-from echo.admin.survey import unheard
+from echo.admin.survey import caveats
 from echo.feed import Survey
 
 NUL = "\0"
 
 
-class NotedList(ChangeList):
-    """A page of rows, noted together."""
+class AnnotatedChangeList(ChangeList):
+    """A list whose page of rows is annotated at once."""
 
-    model_admin: "NotedAdmin"
+    model_admin: "AnnotatedAdmin"
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list: Any = list(self.result_list)
         if self.result_list:
-            self.model_admin.note(request, self.result_list)
+            self.model_admin.annotate(request, self.result_list)
 
     def get_filters(self, request: HttpRequest) -> Any:
-        """Refuses a NUL, which PostgreSQL does not even let be looked for."""
+        """Reject NUL: PostgreSQL text cannot hold it."""
         for values in self.get_filters_params().values():
             if any(NUL in value for value in values):
                 messages.error(request, ProhibitNullCharactersValidator.message)
@@ -35,25 +35,27 @@ class NotedList(ChangeList):
         return super().get_filters(request)
 
 
-class NotedAdmin(admin.ModelAdmin):
-    """The base of those whose rows the nodes know more of."""
+class AnnotatedAdmin(admin.ModelAdmin):
+    """An admin whose lists and pages annotate their rows before they are shown."""
 
-    def note(self, request: HttpRequest, rows: Sequence[Any]) -> None:
-        """Asks the nodes, and gives each row what they know of it."""
+    def annotate(self, request: HttpRequest, rows: Sequence[Any]) -> None:
+        """Survey the nodes and set on each row what they know of it."""
         raise NotImplementedError
 
-    def tell_unheard(self, request: HttpRequest, answer: Survey[Any]) -> None:
-        """Says above the page why its numbers are not the whole truth."""
-        for words in unheard(answer):
-            self.message_user(request, words, messages.WARNING)
+    def warn_incomplete(self, request: HttpRequest, survey: Survey[Any]) -> None:
+        """Show above the page why its numbers are incomplete."""
+        for text in caveats(survey):
+            self.message_user(request, text, messages.WARNING)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NotedList]:
-        return NotedList
+    def get_changelist(
+        self, request: HttpRequest, **kwargs: Any
+    ) -> type[AnnotatedChangeList]:
+        return AnnotatedChangeList
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
-        """None for a NUL, which PostgreSQL does not even let be looked for."""
+        """Reject NUL: PostgreSQL text cannot hold it."""
         if NUL in object_id:
             return None
         return super().get_object(request, object_id, from_field)
@@ -61,7 +63,7 @@ class NotedAdmin(admin.ModelAdmin):
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """The page of one row, which is noted before it is shown."""
+        """Annotate the page's one row before it is shown."""
         if (row := context["original"]) is not None:
-            self.note(request, [row])
+            self.annotate(request, [row])
         return super().render_change_form(request, context, *args, **kwargs)

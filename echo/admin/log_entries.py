@@ -1,14 +1,14 @@
-"""Django's log of actions, to be read: who published, disconnected and changed what."""
+"""Django's log of admin actions, read-only: who published, disconnected and changed what."""
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 
-from echo.admin.readonly import ReadOnly
+from echo.admin.readonly import ReadOnlyAdmin
 
 
 @admin.register(LogEntry)
-class ActionAdmin(ReadOnly):
-    """All entries, newest first; a history page has only those of one object."""
+class LogEntryAdmin(ReadOnlyAdmin):
+    """All entries, newest first; Django's own history pages list one object's."""
 
     list_display = ("action_time", "user", "object_repr", "message")
     list_display_links = None

@@ -1,9 +1,9 @@
-"""Nodes: the server processes that are alive, and what the feed does in each second."""
+"""The nodes: a live graph of what the feed does, and a table of the server processes."""
 
 import time
-from dataclasses import asdict
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from asgiref.sync import async_to_sync
 from django.contrib import admin
@@ -18,21 +18,21 @@ from django.utils.translation import gettext_lazy as _
 
 from echo import feed
 from echo.admin.connections.query import TRANSPORTS
-from echo.admin.readonly import ReadOnly
-from echo.admin.survey import this_process_only
+from echo.admin.readonly import ReadOnlyAdmin
+from echo.admin.survey import isolation_text
 from echo.models import Event, Node
 from echo.protocol import EventId
 
-# What the graph shows; WINDOW_SECONDS in static/echo/admin/graph.js is the same.
+# What the graph shows; WINDOW_SECONDS in static/echo/admin/timeline.js is the same.
 WINDOW_SECONDS = 600
-# A node tells how far it is once a second: so old, and a little more, its word may be.
-PULSE_SECONDS = 2
-# Clocks that differ by more make receipts and delays wrong: they compare two nodes' times.
-CLOCK_SECONDS = 0.5
+# A node reports its head once a second, so that a report may be this old.
+MAX_REPORT_AGE_SECONDS = 2
+# Receipts and delays compare the clocks of two nodes: a larger difference makes them wrong.
+MAX_CLOCK_DIFFERENCE_SECONDS = 0.5
 # The breakdown has a narrow column.
 SHORT_TRANSPORTS = TRANSPORTS | {"sse": "SSE"}
 
-# The charts: each with its name, the unit, and its lines' figures and names.
+# Each chart's name, its unit, and its lines: what a line shows, and how it is labelled.
 CHARTS = (
     (_("Events"), _("per second"), {"events_per_second": ""}),
     (_("Deliveries"), _("per second"), {"deliveries_per_second": ""}),
@@ -45,46 +45,75 @@ CHARTS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A node as it describes itself, and what a row derives from that."""
+
+    node: feed.NodeState
+    started_at: datetime
+    transports: dict[Any, int]
+    # None if the node's log is another one, or if the log is down.
+    behind: int | None
+    clock: str
+
+    @classmethod
+    def of(
+        cls, node: feed.NodeState, log: EventId | None, max_unreported: float
+    ) -> Self:
+        """Return a node's row; it may be up to ``max_unreported`` events further."""
+        behind = events_behind(node.head, log)
+        return cls(
+            node,
+            started_at=datetime.fromtimestamp(node.started_at, UTC),
+            transports={
+                SHORT_TRANSPORTS.get(name, name): count
+                for name, count in sorted(node.transports.items())
+            },
+            behind=behind if behind is None or behind > max_unreported else 0,
+            clock=clock_text(node.clock_ahead_seconds),
+        )
+
+
 @admin.register(Node)
-class NodeAdmin(ReadOnly):
-    """One page: the live graph, and the nodes as they tell of themselves."""
+class NodeAdmin(ReadOnlyAdmin):
+    """One page: the live graph, and the nodes as they describe themselves."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Only the page: a node has no row that could be looked at."""
+        """Return only the page's URL: a node has no row in the database to show."""
         view = self.admin_site.admin_view(self.changelist_view)
         return [path("", view, name="echo_node_changelist")]
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The page; or the table alone, for the page that refreshes it."""
+        """Return the page, or only the table that the page replaces by itself."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         site = async_to_sync(feed.list_nodes)()
-        context = {"opts": self.opts, **table(site), **(extra_context or {})}
+        context = {"opts": self.opts, **table_context(site), **(extra_context or {})}
         if "X-Fragment" in request.headers:
             return TemplateResponse(request, "admin/echo/node/table.html", context)
         context |= {
             **self.admin_site.each_context(request),
             "title": _("Nodes"),
             "charts": CHARTS,
-            "start": start(site.log),
+            "start": graph_start(site.log),
         }
         return TemplateResponse(request, "admin/echo/node/change_list.html", context)
 
 
-def start(log: EventId | None) -> dict[str, Any]:
-    """What the graph begins with."""
+def graph_start(log: EventId | None) -> dict[str, Any]:
+    """Return what the graph's script starts with."""
     return {
         "topic": feed.STATS_TOPIC,
-        "since": replayed_from(log),
+        "since": graph_cursor(log),
         "now": int(time.time()),
         "time_zone": timezone.get_current_timezone_name(),
     }
 
 
-def replayed_from(log: EventId | None) -> str | None:
-    """The id before the first figures of the graph's ten minutes; the log's head for none."""
+def graph_cursor(log: EventId | None) -> str | None:
+    """Return the id before the figures of the graph's ten minutes; the head if none."""
     if log is None:
         return None
     recent = Event.objects.filter(
@@ -95,38 +124,25 @@ def replayed_from(log: EventId | None) -> str | None:
     return str(EventId(log.epoch, min(numbers) - 1) if numbers else log)
 
 
-def table(site: feed.NodeList) -> dict[str, Any]:
-    """What the table shows: the nodes, the oldest first; and whether others are unheard."""
+def table_context(site: feed.NodeList) -> dict[str, Any]:
+    """Return what the table shows: the nodes, the oldest first, and warnings."""
     own = site.nodes[0]
     nodes = sorted(site.nodes, key=lambda node: node.started_at)
-    rate = max(node.events_per_second for node in nodes)
-    unheard = PULSE_SECONDS * (rate + 1)  # the graph's own figures are one a second
+    # The graph's own events, one a second, come on top of the measured rate.
+    rate = 1 + max(node.events_per_second for node in nodes)
+    rows = [Row.of(node, site.log, rate * MAX_REPORT_AGE_SECONDS) for node in nodes]
     return {
-        "nodes": [row(node, site.log, unheard) for node in nodes],
+        "rows": rows,
         "connections": sum(node.connections for node in nodes),
-        "others_are_unheard": own.channel_layer == "down",
-        "isolation": this_process_only() if site.is_isolated else "",
-        "clocks_differ": any(clock(node.clock_ahead_seconds) for node in nodes),
+        "is_layer_down": own.channel_layer == "down",
+        "isolation": isolation_text() if site.is_isolated else "",
+        "clocks_differ": any(row.clock for row in rows),
     }
 
 
-def row(node: feed.NodeState, log: EventId | None, unheard: float) -> dict[str, Any]:
-    """A node as its row shows it; so many events it may have seen since it last told."""
-    left = behind(node.head, log)
-    return asdict(node) | {
-        "started_at": datetime.fromtimestamp(node.started_at, UTC),
-        "transports": {
-            SHORT_TRANSPORTS.get(name, name): count
-            for name, count in sorted(node.transports.items())
-        },
-        "behind": left if left is None or left > unheard else 0,
-        "clock": clock(node.clock_ahead_seconds),
-    }
-
-
-def clock(ahead_seconds: float) -> str:
-    """A node's clock against this one's, in words; empty while the two agree."""
-    if abs(ahead_seconds) <= CLOCK_SECONDS:
+def clock_text(ahead_seconds: float) -> str:
+    """Return how far a node's clock is from this node's; "" if they agree."""
+    if abs(ahead_seconds) <= MAX_CLOCK_DIFFERENCE_SECONDS:
         return ""
     if ahead_seconds > 0:
         text = gettext("clock %(seconds)s s ahead")
@@ -135,8 +151,8 @@ def clock(ahead_seconds: float) -> str:
     return text % {"seconds": number_format(abs(ahead_seconds), 1, force_grouping=True)}
 
 
-def behind(head: str, log: EventId | None) -> int | None:
-    """How many events a node has yet to see; None where its log is another one, or down."""
+def events_behind(head: str, log: EventId | None) -> int | None:
+    """Return how many events of the log are after a node's head; None if unknown."""
     if log is None:
         return None
     here = EventId.parse(head)

@@ -1,4 +1,4 @@
-"""The base of those that the admin lists and nobody edits."""
+"""The base of admins that list and never edit."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 
-class ReadOnly(admin.ModelAdmin):
-    """Rows that are written elsewhere, and only looked at here."""
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """An admin that adds, changes and deletes nothing, whatever the permissions."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

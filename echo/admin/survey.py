@@ -1,4 +1,7 @@
-"""Asks all nodes from the admin's views, which are synchronous; says what was not heard."""
+"""Runs surveys of the nodes for the admin's views, and words what their results lack.
+
+The views are synchronous; the nodes answer on the event loop that the server runs on.
+"""
 
 from typing import Any, TypeVar
 
@@ -6,38 +9,44 @@ from asgiref.sync import async_to_sync
 from django.utils.translation import gettext as _
 
 from echo import feed
-from echo.feed import Question
+from echo.feed import Question, Survey
 
 Result = TypeVar("Result")
 
 
-def ask(question: Question[Any, Result]) -> feed.Survey[Result]:
-    """Ask all nodes a question, on the event loop that the server runs on."""
-    survey: feed.Survey[Result] = async_to_sync(feed.survey)(question)
-    return survey
+def survey(question: Question[Any, Result]) -> Survey[Result]:
+    """Return the merged answers of all nodes to a question."""
+    merged: Survey[Result] = async_to_sync(feed.survey)(question)
+    return merged
 
 
-def unheard(answer: feed.Survey[Any]) -> list[str]:
-    """Why an answer is not the whole truth, in words; nothing if it is."""
-    words = []
-    if answer.unresponsive:
-        text = _("Did not answer in time, so not counted: %(nodes)s")
-        words.append(text % {"nodes": ", ".join(answer.unresponsive)})
-    if answer.is_degraded:
+def count_readers(topics: list[str]) -> Survey[dict[str, int]]:
+    """Return how many connections read each topic now."""
+    return survey(feed.CountReaders(tuple(topics)))
+
+
+def caveats(survey: Survey[Any]) -> list[str]:
+    """Return why a survey is incomplete, as texts; an empty list if it is complete."""
+    texts = []
+    if survey.unresponsive:
+        text = _("Not counted, because they did not answer in time: %(nodes)s")
+        texts.append(text % {"nodes": ", ".join(survey.unresponsive)})
+    if survey.is_degraded:
         text = _("The channel layer is down: only this node's connections are known.")
-        words.append(text)
-    if answer.is_isolated:
-        words.append(this_process_only())
-    return words
+        texts.append(text)
+    if survey.is_isolated:
+        texts.append(isolation_text())
+    return texts
 
 
-def this_process_only() -> str:
+def isolation_text() -> str:
+    """Return the caveat of a channel layer in memory beside other processes."""
     return _(
-        "This process only: the channel layer is in memory, and reaches none of the "
+        "This process only: the channel layer is in memory and does not reach the "
         "site's other processes. Set REDIS_URL."
     )
 
 
-def at_least(count: int, answer: feed.Survey[Any]) -> int | str:
-    """The count, as what it is: there may be more where a node was not heard."""
-    return f"≥ {count}" if unheard(answer) else count
+def at_least(count: int, survey: Survey[Any]) -> int | str:
+    """Return the count, marked with ≥ if the survey is incomplete."""
+    return f"≥ {count}" if caveats(survey) else count

@@ -1,4 +1,4 @@
-"""Tokens for publishing over HTTP: the secret is shown once, when it is made."""
+"""Tokens for publishing over HTTP; a secret is shown once, when it is generated."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from echo.protocol import FeedError, check_pattern
 
 
 class TokenForm(forms.ModelForm):
-    """A token's own fields; its topics are judged as the feed judges them."""
+    """A token's own fields; its topics are validated by the feed's rules."""
 
     class Meta:
         model = Token
@@ -28,7 +28,7 @@ class TokenForm(forms.ModelForm):
 
 @admin.register(Token)
 class TokenAdmin(admin.ModelAdmin):
-    """Tokens: the secret is shown once, when it is made."""
+    """All tokens; the secret of a new or renewed one is shown in a message."""
 
     form = TokenForm
     list_display = (
@@ -47,6 +47,7 @@ class TokenAdmin(admin.ModelAdmin):
     def save_model(
         self, request: HttpRequest, obj: Token, form: Any, change: bool
     ) -> None:
+        """Save the token; generate and show the secret of a new one."""
         secret = None if change else obj.renew_secret()
         super().save_model(request, obj, form, change)
         if secret:
@@ -56,6 +57,7 @@ class TokenAdmin(admin.ModelAdmin):
         description=_("Renew the secret of selected tokens"), permissions=["change"]
     )
     def renew(self, request: HttpRequest, queryset: Any) -> None:
+        """Replace the secrets; the old ones are refused at once."""
         for token in queryset:
             secret = token.renew_secret()
             token.save(update_fields=["secret_hash"])
@@ -63,6 +65,7 @@ class TokenAdmin(admin.ModelAdmin):
             self.show_once(request, token, secret)
 
     def show_once(self, request: HttpRequest, token: Token, secret: str) -> None:
+        """Show what the bearer sends, ``<id>.<secret>``, in a message."""
         text = _("%(name)s: %(secret)s — copy it now, it is not shown again.")
         shown = text % {"name": token.name, "secret": f"{token.pk}.{secret}"}
         self.message_user(request, shown, messages.WARNING)

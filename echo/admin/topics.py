@@ -1,4 +1,4 @@
-"""Topics: they come with their first event; how long they keep events may be changed."""
+"""Topics: listed with their readers; only their retention can be changed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,15 +10,15 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from echo import feed
-from echo.admin.annotated import NotedAdmin
-from echo.admin.events.views import exact_time
-from echo.admin.survey import ask, at_least
+from echo.admin.annotated import AnnotatedAdmin
+from echo.admin.formats import format_time
+from echo.admin.survey import at_least, count_readers
 from echo.models import Event, Topic
 
 
 @admin.register(Topic)
-class TopicAdmin(NotedAdmin):
-    """Topics come with their first event; how long they keep events may be changed."""
+class TopicAdmin(AnnotatedAdmin):
+    """All topics; one is created by its first event and deleted by retention."""
 
     list_display = (
         "name",
@@ -51,8 +51,8 @@ class TopicAdmin(NotedAdmin):
 
     @admin.display(description=_("last event"), ordering="last_number")
     def last_event(self, topic: Topic) -> str:
-        """Its number, which leads those who may see it there while it is kept."""
-        if not topic.leads_to_event:  # type: ignore[attr-defined]
+        """Return its number, linked while the event is kept and the user may view it."""
+        if not topic.links_to_event:  # type: ignore[attr-defined]
             return str(topic.last_number)
         url = reverse("admin:echo_event_change", args=[topic.last_number])
         return format_html('<a href="{}">{}</a>', url, topic.last_number)
@@ -60,11 +60,11 @@ class TopicAdmin(NotedAdmin):
     @admin.display(description=_("last sent at"))
     def last_sent_at(self, topic: Topic) -> str:
         event: Event | None = topic.last_event  # type: ignore[attr-defined]
-        return exact_time(event.sent_at) if event else "–"
+        return format_time(event.sent_at) if event else "–"
 
     @admin.display(description=_("retention"))
     def retention(self, topic: Topic) -> str:
-        """How long and how many, whether it is the topic's own or the site's."""
+        """Return the topic's own retention, or the site's."""
         seconds, events = feed.retention_of(topic)
         return _("%(seconds)s s, %(events)s events") % {
             "seconds": f"{seconds:,}",
@@ -86,17 +86,17 @@ class TopicAdmin(NotedAdmin):
         allowed = [name for name in links if request.user.has_perm(links[name])]
         return (*self.list_display, *allowed)
 
-    def note(self, request: HttpRequest, rows: Sequence[Topic]) -> None:
-        """Gives each topic ``readers``, as of now, and its ``last_event`` if that is kept."""
-        answer = ask(feed.CountReaders(tuple(topic.name for topic in rows)))
-        self.tell_unheard(request, answer)
+    def annotate(self, request: HttpRequest, rows: Sequence[Topic]) -> None:
+        """Set on each topic its ``readers`` now, and its ``last_event`` if that is kept."""
+        counted = count_readers([topic.name for topic in rows])
+        self.warn_incomplete(request, counted)
         events = Event.objects.defer("data").in_bulk([t.last_number for t in rows])
         may_view = request.user.has_perm("echo.view_event")
         for topic in rows:
             event = events.get(topic.last_number)
-            topic.readers = at_least(answer.result[topic.name], answer)  # type: ignore[attr-defined]
+            topic.readers = at_least(counted.result[topic.name], counted)  # type: ignore[attr-defined]
             topic.last_event = event  # type: ignore[attr-defined]
-            topic.leads_to_event = event is not None and may_view  # type: ignore[attr-defined]
+            topic.links_to_event = event is not None and may_view  # type: ignore[attr-defined]
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -131,8 +131,12 @@ def parsers() -> dict[str, tuple[Parser, type[Exception]]]:
     from django.utils.datastructures import MultiValueDict
 
     from echo import handshake, knobs, messages, protocol
-    from echo.admin.connections import query as listing
-    from echo.admin.events import form as publishform
+    from echo.admin.connections.query import (
+        ConnectionQuery,
+        InvalidQuery,
+        parse_position,
+    )
+    from echo.admin.events.form import PublishForm, forms, parse_json
     from echo.client import escaping, options, output
     from echo.client.trace import WireTrace
     from echo.feed import event
@@ -161,14 +165,14 @@ def parsers() -> dict[str, tuple[Parser, type[Exception]]]:
 
     def form(text: str) -> None:
         fields = {"topic": text, "format": "json", "data": text, "key": text}
-        publishform.PublishForm(fields).is_valid()
+        PublishForm(fields).is_valid()
 
     def listed(text: str) -> None:
         names = ("q", "topic", "transport", "state", "node", "order", "after", "before")
         for name in names:
             given = QueryDict(mutable=True)
             given[name] = text
-            listing.Listing.parse(given)
+            ConnectionQuery.parse(given)
 
     origins = handshake.SameOrigin(None)
     table: dict[type[Exception], dict[str, Parser]] = {
@@ -194,10 +198,10 @@ def parsers() -> dict[str, tuple[Parser, type[Exception]]]:
             if name.startswith("parse_") and parser.__module__ == options.__name__
         }
         | {"broadcast --rate": broadcast.positive_number},
-        listing.BadListing: {"Listing.parse": listed},
-        publishform.forms.ValidationError: {"parse_json": publishform.parse_json},
+        InvalidQuery: {"ConnectionQuery.parse": listed},
+        forms.ValidationError: {"parse_json": parse_json},
         NeverRaised: {
-            "parse_point": listing.parse_point,
+            "parse_position": parse_position,
             "PublishForm": form,
             "same": lambda text: origins.same(text, text),
             "allowed": origins.allowed,

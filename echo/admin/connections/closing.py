@@ -1,4 +1,4 @@
-"""Ending connections: why, and the accounts of it in the log of actions and on the page."""
+"""The two ways in which an operator closes connections, and the reports of it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,17 +11,18 @@ from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from echo import feed
 from echo.admin.connections.selection import Selection
-from echo.admin.connections.table import number
-from echo.admin.survey import unheard
+from echo.admin.formats import format_number
+from echo.admin.survey import caveats
+from echo.feed import EndedConnections, Survey
 from echo.protocol import MAX_CLOSE_REASON_BYTES, CloseCode
 
 DEFAULT_REASON = "disconnected by an operator"
-# The pseudo connection to which the log of actions ties what was done to all that match.
+# The object id in the log of actions of what was done to all that match.
 ALL = "all"
 
 
 class ReasonForm(forms.Form):
-    """Why clients are disconnected, as they are told."""
+    """The reason for disconnecting, which each client gets with the close code."""
 
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
@@ -49,90 +50,88 @@ class ReasonForm(forms.Form):
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """One way to end connections: what clients are told, the log of actions, the operator."""
+class Closing:
+    """One way to close connections, for the clients, the log of actions and the page."""
 
     code: CloseCode
     reason: str
-    logged: str
-    done: Any  # by the number ``ended``
+    log_text: str
+    summary: Any  # a lazy ngettext of ``count`` and ``nodes``, by the number ``ended``
 
     def question(self, selection: Selection) -> feed.EndConnections:
-        return feed.EndConnections(self.code, self.reason, selection.where)
+        """Return the question that closes the selected connections."""
+        return feed.EndConnections(self.code, self.reason, selection.connections)
 
-    def entries(
-        self, selection: Selection, answer: feed.Survey[feed.EndedConnections]
+    def log_entries(
+        self, selection: Selection, survey: Survey[EndedConnections]
     ) -> Iterator[tuple[str, str]]:
-        """Each selected connection's id and entry in the log of actions; all of a kind, one.
+        """Yield an id and a text for each selected connection; one pair for all that match.
 
-        Those that no answer names have theirs: a node that is late ends them all the same.
+        A connection that no node reports has its entry too: a node that answers too late
+        closes it all the same.
         """
         if selection.is_all:
-            count = f"{answer.result.count} connections, {selection}"
-            yield ALL, f"{self.logged}: {count}{not_asked(answer)}"
+            count = f"{survey.result.count} connections, {selection}"
+            yield ALL, f"{self.log_text}: {count}{log_caveat(survey)}"
             return
-        rows = {row.id: row for row in answer.result.rows}
+        rows = {row.id: row for row in survey.result.rows}
         for identity in selection.ids:
             if row := rows.get(identity):
-                whose = row.user or "a visitor"
-                known = f"{row.transport}, {row.address}, {whose}"
+                user = row.user or "a visitor"
+                details = f"{row.transport}, {row.address}, {user}"
             else:
-                known = f"unless it had gone already{not_asked(answer)}"
-            yield identity, f"{self.logged}: {known}"
+                details = f"unless it had already closed{log_caveat(survey)}"
+            yield identity, f"{self.log_text}: {details}"
 
-    def account(
-        self, selection: Selection, answer: feed.Survey[feed.EndedConnections]
+    def report(
+        self, selection: Selection, survey: Survey[EndedConnections]
     ) -> tuple[str, int]:
-        """What the operator is told, and its level: a success when all nodes have done it."""
-        told = [self.told(answer)] if answer.result.count else []
-        if not unheard(answer):
-            told += gone(selection, answer)
-        if answer.unresponsive:
-            silent = _(
-                "%(nodes)s did not answer in time: what was done there is not known."
-            )
-            told.append(silent % {"nodes": ", ".join(answer.unresponsive)})
+        """Return the message for the operator and its level, a warning if incomplete."""
+        texts = [self.ended_text(survey)] if survey.result.count else []
+        if not caveats(survey):
+            texts += already_closed(selection, survey)
+        if survey.unresponsive:
+            text = _("%(nodes)s did not answer in time: the outcome there is unknown.")
+            texts.append(text % {"nodes": ", ".join(survey.unresponsive)})
         else:
-            nobody = _("There was nobody to do it to: nothing has been done.")
-            told = (told or [nobody]) + unheard(answer)
-        is_done = answer.result.count and not unheard(answer)
-        return " ".join(told), messages.SUCCESS if is_done else messages.WARNING
+            none = _("No matching connections: nothing has been done.")
+            texts = (texts or [none]) + caveats(survey)
+        is_success = survey.result.count and not caveats(survey)
+        return " ".join(texts), messages.SUCCESS if is_success else messages.WARNING
 
-    def told(self, answer: feed.Survey[feed.EndedConnections]) -> str:
-        """How many connections were ended, on how many nodes."""
-        ended, count = (
-            answer.result.count,
-            len({row.node for row in answer.result.rows}),
-        )
+    def ended_text(self, survey: Survey[EndedConnections]) -> str:
+        """Return how many connections were closed, on how many nodes."""
+        ended = survey.result.count
+        count = len({row.node for row in survey.result.rows})
         nodes = ngettext("%(count)d node", "%(count)d nodes", count) % {"count": count}
-        counts = {"ended": ended, "count": number(ended), "nodes": nodes}
-        return str(self.done % counts)
+        counts = {"ended": ended, "count": format_number(ended), "nodes": nodes}
+        return str(self.summary % counts)
 
 
-def gone(selection: Selection, answer: feed.Survey[feed.EndedConnections]) -> list[str]:
-    """How many of the selected were not ended, if any: all nodes have answered."""
-    if selection.is_all or not (count := len(selection.ids) - answer.result.count):
+def already_closed(selection: Selection, survey: Survey[EndedConnections]) -> list[str]:
+    """Return how many of the selected were not closed, if any; for a complete survey."""
+    if selection.is_all or not (count := len(selection.ids) - survey.result.count):
         return []
     text = ngettext(
-        "%(gone)d had gone already or is going.",
-        "%(gone)d had gone already or are going.",
+        "%(count)d had already closed or was closing.",
+        "%(count)d had already closed or were closing.",
         count,
     )
-    return [text % {"gone": count}]
+    return [text % {"count": count}]
 
 
-def not_asked(answer: feed.Survey[feed.EndedConnections]) -> str:
-    """The nodes that gave no answer, for the log of actions; empty when all did."""
-    if answer.unresponsive:
-        return f"; silent: {', '.join(answer.unresponsive)}"
-    if answer.is_degraded:
+def log_caveat(survey: Survey[EndedConnections]) -> str:
+    """Return which nodes gave no answer, for the log of actions; "" if all did."""
+    if survey.unresponsive:
+        return f"; no answer from {', '.join(survey.unresponsive)}"
+    if survey.is_degraded:
         return "; the channel layer was down, only one node was asked"
-    return "; this process only: the channel layer is in memory" * answer.is_isolated
+    return "; this process only: the channel layer is in memory" * survey.is_isolated
 
 
-def disconnection(reason: str) -> Ending:
-    """Clients that are disconnected by an operator stay away."""
-    return Ending(
+def disconnection(reason: str) -> Closing:
+    """Return the closing after which clients do not reconnect."""
+    return Closing(
         CloseCode.DISCONNECTED_BY_OPERATOR,
         reason,
         f'disconnected, reason "{reason}"',
@@ -144,8 +143,8 @@ def disconnection(reason: str) -> Ending:
     )
 
 
-# Clients that are asked to reconnect come back by themselves, one by one.
-RECONNECTION = Ending(
+# Clients reconnect by themselves, spread over some seconds.
+RECONNECTION = Closing(
     CloseCode.ASKED_TO_RECONNECT,
     "asked to reconnect",
     "asked to reconnect",

@@ -1,4 +1,4 @@
-"""The connections that an action is for, as the list's form names them."""
+"""Parses which connections an action is for, as the list's form sends it."""
 
 import re
 from dataclasses import dataclass
@@ -8,30 +8,34 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import QueryDict
 
 from echo import feed
-from echo.admin.connections.query import Listing
+from echo.admin.connections.query import ConnectionQuery
 
 ID = re.compile(r"[\w-]{1,20}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Some of a page, or all that match."""
+    """Some connections of one page, by id, or all that match a query."""
 
-    listing: Listing
+    query: ConnectionQuery
     ids: tuple[str, ...]
     is_all: bool
 
     @classmethod
-    def parse(cls, listing: Listing, given: QueryDict) -> Self:
-        """What the form selects on the list; what cannot be an id is none."""
+    def parse(cls, query: ConnectionQuery, given: QueryDict) -> Self:
+        """Return what the form selects; drop values that cannot be an id."""
         found = filter(ID.fullmatch, given.getlist(ACTION_CHECKBOX_NAME))
         ids = tuple(dict.fromkeys(found))
-        return cls(listing, ids, given.get("select_across") == "1")
+        return cls(query, ids, given.get("select_across") == "1")
 
     @property
-    def where(self) -> feed.ListConnections:
-        """A selected connection stays selected when it no longer matches the filters."""
-        return self.listing.where if self.is_all else feed.ListConnections(ids=self.ids)
+    def connections(self) -> feed.ListConnections:
+        """The question for what is selected; ids stay selected if they no longer match."""
+        return (
+            self.query.connections
+            if self.is_all
+            else feed.ListConnections(ids=self.ids)
+        )
 
     def __bool__(self) -> bool:
         return self.is_all or bool(self.ids)
@@ -39,6 +43,6 @@ class Selection:
     def __str__(self) -> str:
         if not self.is_all:
             return f"{len(self.ids)} selected"
-        filters = self.listing.filters.items()
-        words = ", ".join(f'{name} is "{value}"' for name, value in filters)
-        return f"all that match {words}" if words else "all"
+        filters = self.query.filters.items()
+        texts = ", ".join(f'{name} is "{value}"' for name, value in filters)
+        return f"all that match {texts}" if texts else "all"

@@ -1,4 +1,4 @@
-"""Events: published and looked at, and never changed: a changed event would be another one."""
+"""Events: listed, searched and published; never changed, since clients may have them."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -7,48 +7,49 @@ from typing import Any
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import QuerySet, Sum
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from echo import feed
-from echo.admin.annotated import NotedAdmin
-from echo.admin.events.views import Publishing, event_id, exact_time, latest_topics
-from echo.admin.survey import ask, at_least
+from echo.admin.annotated import AnnotatedAdmin
+from echo.admin.events import views
+from echo.admin.formats import format_time
+from echo.admin.survey import at_least, survey
 from echo.models import Event, Topic
 from echo.protocol import EVENT_ID
 
 SHORT_CHARACTERS = 72
-# Indenting what is nested very deep could make megabytes of 64 KiB.
+# Indenting deeply nested data could turn 64 KiB into megabytes.
 MAX_PRETTY_CHARACTERS = 256 * 1024
 FILTERED_TOPICS = 20
-# Django's empty_value holds in lists only: a page of one event would say "None".
-NOTHING = "–"
+# Django's empty_value is for lists only: the page of one event would say "None".
+NO_VALUE = "–"
 
 
 class LogPaginator(Paginator):
-    """Pages of the log, which counts a whole log by what its topics keep."""
+    """Pages of the log; counts all events from the topics' own counts."""
 
     @cached_property
     def count(self) -> int:
         events: Any = self.object_list
         topics = Topic.objects.all()
-        if events.query.where == without_figures(Event.objects.all()).query.where:
+        if events.query.where == without_stats(Event.objects.all()).query.where:
             topics = topics.exclude(name=feed.STATS_TOPIC)
         elif events.query.where:
             return super().count
         return topics.aggregate(kept=Sum("kept"))["kept"] or 0
 
 
-def without_figures(events: QuerySet[Event]) -> QuerySet[Event]:
-    """All events but the one a second that the graph of the nodes is drawn from."""
+def without_stats(events: QuerySet[Event]) -> QuerySet[Event]:
+    """Return all events but those of the nodes' graph, one a second."""
     return events.exclude(topic=feed.STATS_TOPIC)
 
 
 def pretty(data: str) -> str:
-    """An event's data as people read it, or as it is: too deep for Python, or too long."""
+    """Return JSON indented; unchanged if too deep for Python or too long indented."""
     try:
         text = json.dumps(json.loads(data), ensure_ascii=False, indent=2)
     except RecursionError:
@@ -57,9 +58,10 @@ def pretty(data: str) -> str:
 
 
 class TopicFilter(admin.SimpleListFilter):
-    """The topics of late, from their own table: the log is not searched for them.
+    """The latest topics, read from their own table instead of the events.
 
-    Nothing chosen leaves the figures out, or a watched site would list nothing else.
+    With no topic chosen the graph's events are left out: while somebody watches the
+    graph, the list would show little else.
     """
 
     title = _("topic")
@@ -67,24 +69,24 @@ class TopicFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         chosen = request.GET.get(self.parameter_name)
-        names = [*([chosen] if chosen else []), *latest_topics(FILTERED_TOPICS)]
+        names = [*([chosen] if chosen else []), *views.latest_topics(FILTERED_TOPICS)]
         return [(name, name) for name in dict.fromkeys(names)]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[Event]
     ) -> QuerySet[Event]:
         chosen = self.value()
-        return queryset.filter(topic=chosen) if chosen else without_figures(queryset)
+        return queryset.filter(topic=chosen) if chosen else without_stats(queryset)
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         whole, *topics = super().choices(changelist)
-        words = _("All but %(topic)s") % {"topic": feed.STATS_TOPIC}
-        yield from [{**whole, "display": words}, *topics]
+        text = _("All but %(topic)s") % {"topic": feed.STATS_TOPIC}
+        yield from [{**whole, "display": text}, *topics]
 
 
 @admin.register(Event)
-class EventAdmin(Publishing, NotedAdmin):
-    """The log, newest first; adding to it is publishing."""
+class EventAdmin(AnnotatedAdmin):
+    """The log, newest first; adding an event publishes it."""
 
     list_display = (
         "number",
@@ -97,7 +99,9 @@ class EventAdmin(Publishing, NotedAdmin):
     )
     list_filter = ("source", "sent_at", TopicFilter)
     search_fields = ("topic", "data", "author")
-    search_help_text = _("Looks into topic, data and author; or takes an event's id.")
+    search_help_text = _(
+        "Searches topic, data and author, or finds an event by its id."
+    )
     sortable_by = ("number", "sent")
     # Counting a large log for "of 1,000,000" would take longer than showing the page.
     show_full_result_count = False
@@ -132,7 +136,7 @@ class EventAdmin(Publishing, NotedAdmin):
 
     @admin.display(description=_("sent at"), ordering="sent_at")
     def sent(self, event: Event) -> str:
-        return exact_time(event.sent_at)
+        return format_time(event.sent_at)
 
     @admin.display(description=_("publish"))
     def again(self, event: Event) -> str:
@@ -141,12 +145,12 @@ class EventAdmin(Publishing, NotedAdmin):
 
     @admin.display(description=_("id"))
     def identity(self, event: Event) -> str:
-        return str(event_id(event))
+        return str(views.event_id(event))
 
     @admin.display(description=_("previous on its topic"))
     def previous_event(self, event: Event) -> str:
         if event.previous is None:
-            return NOTHING
+            return NO_VALUE
         url = reverse("admin:echo_event_change", args=[event.previous])
         return format_html('<a href="{}">{}</a>', url, event.previous)
 
@@ -158,20 +162,39 @@ class EventAdmin(Publishing, NotedAdmin):
     def size(self, event: Event) -> str:
         return _("%(bytes)s bytes") % {"bytes": f"{len(event.data.encode()):,}"}
 
+    def get_urls(self) -> list[URLPattern]:
+        def own(route: str, view: Any) -> URLPattern:
+            name = f"echo_event_{view.__name__}"
+            return path(route, self.admin_site.admin_view(view), name=name)
+
+        return [
+            own("readers/", views.readers),
+            own("preview/", views.preview),
+            own("<int:number>/receipt/", views.receipt),
+            own("<int:number>/receipt/now/", views.receipt_now),
+            *super().get_urls(),
+        ]
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Publish instead of adding a row."""
+        return views.publish(request)
+
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
         may_publish = self.has_add_permission(request)
         return (*self.list_display, "again") if may_publish else self.list_display
 
-    def note(self, request: HttpRequest, rows: Sequence[Event]) -> None:
-        """Gives each event its ``deliveries``, as far as the nodes remember them."""
-        answer = ask(feed.CountDeliveries(tuple(event.number for event in rows)))
-        self.tell_unheard(request, answer)
-        known = answer.result
+    def annotate(self, request: HttpRequest, rows: Sequence[Event]) -> None:
+        """Set ``deliveries`` on each event, as far as the nodes remember them."""
+        counted = survey(feed.CountDeliveries(tuple(event.number for event in rows)))
+        self.warn_incomplete(request, counted)
+        known = counted.result
         for event in rows:
             event.deliveries = (  # type: ignore[attr-defined]
-                at_least(known[event.number], answer)
+                at_least(known[event.number], counted)
                 if event.number in known
-                else NOTHING
+                else NO_VALUE
             )
 
     def get_search_results(

@@ -1,7 +1,8 @@
-"""The form that publishes an event, judged by the feed's own rules and in its words."""
+"""The form that publishes an event; validated by the feed's rules, with its error texts."""
 
 import json
 import secrets
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -13,18 +14,26 @@ from echo.feed import encode_data
 from echo.models import Event
 from echo.protocol import DEFAULT_TOPIC, FeedError, check_topic
 
-Fields = dict[str, Any]
-# What a textarea sends back as something else, or a form not at all.
+# A textarea changes the one, and a form cannot send the other.
 UNTYPABLE = frozenset("\r\0")
 
 
 def new_key() -> str:
-    """The name of one rendered form, by which it publishes once however often it comes."""
+    """Return a key for one rendered form: sent twice, it publishes once."""
     return f"admin-{secrets.token_urlsafe(12)}"
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What the form shows while somebody types: errors by field, else size and frame."""
+
+    errors: dict[str, list[str]]
+    size: int | None = None
+    frame: str | None = None
+
+
 class PublishForm(forms.Form):
-    """One event to publish. ``value`` is its data, ``wire`` that data as it will travel."""
+    """One event to publish; its cleaned ``value`` is the data, ``wire`` the data as JSON."""
 
     topic = forms.CharField(
         label=_("Topic"),
@@ -63,7 +72,7 @@ class PublishForm(forms.Form):
             raise forms.ValidationError(str(error)) from None
 
     def clean_data(self) -> str:
-        """The text as it was typed: a form's line ends are its own."""
+        """Return the text as it was typed: HTML forms send line ends as CRLF."""
         return str(self.cleaned_data["data"]).replace("\r\n", "\n")
 
     def clean(self) -> None:
@@ -79,28 +88,24 @@ class PublishForm(forms.Form):
             self.add_error("data", error)
 
     @property
-    def event(self) -> Fields:
-        """What is published. Sent again, the form is a duplicate; changed, it is not."""
+    def event_key(self) -> str:
+        """The event's key: the same form sent again is a duplicate, a changed one is not."""
         digest = sha256(self.cleaned_data["wire"].encode()).hexdigest()
-        return {
-            "topic": self.cleaned_data["topic"],
-            "data": self.cleaned_data["value"],
-            "key": f"{self.cleaned_data['key']}-{digest[:16]}",
-        }
+        return f"{self.cleaned_data['key']}-{digest[:16]}"
 
     @property
-    def preview(self) -> Fields:
-        """What the form would say of itself, for the page to show while somebody types."""
-        errors = {name: list(found) for name, found in self.errors.items()}
+    def preview(self) -> Preview:
+        """What publishing this form would find."""
+        errors = {name: [*map(str, found)] for name, found in self.errors.items()}
         wire = self.cleaned_data.get("wire")
         if wire is None:
-            return {"errors": errors, "size": None, "frame": None}
-        frame = open_frame(self.cleaned_data.get("topic", "…"), wire)
-        return {"errors": errors, "size": len(wire.encode()), "frame": frame}
+            return Preview(errors)
+        frame = preview_frame(self.cleaned_data.get("topic", "…"), wire)
+        return Preview(errors, len(wire.encode()), frame)
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text; an error that names the line and column of a mistake."""
+    """Return the value of a JSON text; raise ValidationError with line and column."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -108,29 +113,25 @@ def parse_json(text: str) -> Any:
             _("Not JSON: line %(line)s, column %(column)s: %(problem)s"),
             params={"line": error.lineno, "column": error.colno, "problem": error.msg},
         ) from None
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # longer, or deeper, than Python takes
+    except (ValueError, RecursionError) as error:  # too long or too deep for Python
         raise forms.ValidationError(
             _("Not JSON that can be read: %(problem)s"), params={"problem": error}
         ) from None
 
 
-def open_frame(topic: str, wire: str) -> str:
-    """The frame as it will go over the wire; what only the COMMIT decides is left open."""
+def preview_frame(topic: str, wire: str) -> str:
+    """Return the frame as readers get it, with … for what only the COMMIT decides."""
     frame = WireEvent("", 0, topic, 0, "…", wire).json
-    return frame.replace(
-        '"-0"', '"…"', 2
-    )  # id and previous, which stand before the data
+    # The first two are id and previous, which stand before the data.
+    return frame.replace('"-0"', '"…"', 2)
 
 
-def fields_again(event: Event) -> Fields:
-    """The form's fields that publish the same topic and data once more."""
+def republish_fields(event: Event) -> dict[str, str]:
+    """Return the form's fields that publish the same topic and data once more."""
     try:
         value = json.loads(event.data)
         text = json.dumps(value, ensure_ascii=False, indent=2)
-    except RecursionError:  # deeper than Python reads, or writes
+    except RecursionError:  # too deep for Python to read or write
         return {"topic": event.topic, "format": "json", "data": event.data}
     if isinstance(value, str) and UNTYPABLE.isdisjoint(value):
         return {"topic": event.topic, "format": "text", "data": value}

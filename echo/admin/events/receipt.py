@@ -1,143 +1,151 @@
-"""What became of an event that was published here, in words."""
+"""Words the receipt of an event: how far its delivery has come, and what is not known."""
 
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, ngettext_lazy
 
-from echo.admin.survey import unheard
+from echo.admin.survey import caveats
 from echo.feed import Receipt, Survey
 from echo.models import Event
 
-# By then every node has found the event in the log, had it heard nothing of it.
-HEARD_BY_ALL = timedelta(seconds=2)
+# By then every node has read the event from the log, even without a doorbell.
+SETTLE_TIME = timedelta(seconds=2)
+
+# Where connections are that the event was not delivered to live.
+QUEUED = ngettext_lazy(
+    "%(count)s connection has not received it yet.",
+    "%(count)s connections have not received it yet.",
+    "count",
+)
+CATCHING_UP = ngettext_lazy(
+    "%(count)s connection is catching up from the log and will receive it.",
+    "%(count)s connections are catching up from the log and will receive it.",
+    "count",
+)
+OTHERS = ngettext_lazy(
+    "%(count)s connection received it from the log or has closed.",
+    "%(count)s connections received it from the log or have closed.",
+    "count",
+)
 
 
-def words(event: Event, answer: Survey[Receipt]) -> dict[str, Any]:
-    """A receipt as the page shows it: texts, numbers for a bar, and whether more will come."""
-    state = state_of(event, answer)
-    if not answer.result.is_known:
-        found = [unknown_note()] if state == "unknown" else []
-        return receipt(state, answer, notes=found)
-    return receipt(
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A receipt as the page shows it."""
+
+    # "under-way" and "partial" may still change; "complete" and "unknown" do not.
+    state: str
+    label: str
+    delivered: str
+    took: str
+    notes: list[str]
+    # The bar: ``value`` of ``max`` are delivered.
+    value: int
+    max: int
+
+
+def summarize(event: Event, survey: Survey[Receipt]) -> Summary:
+    """Return the receipt of an event from its survey."""
+    state = delivery_state(event, survey)
+    is_known = survey.result.is_known
+    if is_known:
+        notes = delivery_notes(survey)
+    else:
+        notes = [unknown_note()] if state == "unknown" else []
+    return Summary(
         state,
-        answer,
-        delivered=delivered(answer),
-        took="–" if answer.result.seconds is None else duration(answer.result.seconds),
-        notes=notes(answer),
+        label(state, survey),
+        delivered=delivered_text(survey) if is_known else "–",
+        took=latency_text(survey.result.seconds) if is_known else "–",
+        notes=notes + caveat_notes(survey),
+        value=survey.result.delivered,
+        max=max(survey.result.offered, 1),
     )
 
 
-def state_of(event: Event, answer: Survey[Receipt]) -> str:
-    """How far it is: "partial" is all that is known while nodes are not heard."""
-    if timezone.now() - event.sent_at <= HEARD_BY_ALL or answer.result.waiting:
+def delivery_state(event: Event, survey: Survey[Receipt]) -> str:
+    """Return how far the delivery is; "partial" at most while nodes are missing."""
+    if timezone.now() - event.sent_at <= SETTLE_TIME or survey.result.waiting:
         return "under-way"
-    if unheard(answer):
+    if caveats(survey):
         return "partial"
-    return "complete" if answer.result.is_known else "unknown"
+    return "complete" if survey.result.is_known else "unknown"
 
 
-def receipt(
-    state: str,
-    answer: Survey[Receipt],
-    *,
-    delivered: str = "–",
-    took: str = "–",
-    notes: list[str],
-) -> dict[str, Any]:
-    return {
-        "state": state,
-        "label": label(state, answer),
-        "delivered": delivered,
-        "took": took,
-        "notes": [*notes, *elsewhere_notes(answer)],
-        "value": answer.result.delivered,
-        "max": max(answer.result.offered, 1),
-    }
+def label(state: str, survey: Survey[Receipt]) -> str:
+    """Return the outcome, limited to the nodes that answered."""
+    outcome = outcome_text(state, survey)
+    if survey.is_degraded:
+        return _("%(outcome)s on this node") % {"outcome": outcome}
+    if survey.unresponsive:
+        return _("%(outcome)s on the nodes that answered") % {"outcome": outcome}
+    if survey.is_isolated:
+        return _("%(outcome)s in this process") % {"outcome": outcome}
+    return outcome
 
 
-def label(state: str, answer: Survey[Receipt]) -> str:
-    """The receipt in a few words, which claim nothing of nodes that were not heard."""
-    words = outcome(state, answer)
-    if answer.is_degraded:
-        return _("%(outcome)s on this node") % {"outcome": words}
-    if answer.unresponsive:
-        return _("%(outcome)s on the nodes that answered") % {"outcome": words}
-    if answer.is_isolated:
-        return _("%(outcome)s in this process") % {"outcome": words}
-    return words
-
-
-def outcome(state: str, answer: Survey[Receipt]) -> str:
-    """What came of it, on the nodes that were heard."""
-    if state != "under-way" and not answer.result.is_known:
+def outcome_text(state: str, survey: Survey[Receipt]) -> str:
+    """Return the outcome on the nodes that answered, in a few words."""
+    if state != "under-way" and not survey.result.is_known:
         return _("not counted")
     if state == "under-way":
-        is_behind = answer.result.waiting or not answer.result.offered
+        is_behind = survey.result.waiting or not survey.result.offered
         return _("under way") if is_behind else _("delivered to all so far")
-    return _("delivered") if answer.result.offered else _("published, no reader")
+    return _("delivered") if survey.result.offered else _("published, no reader")
 
 
-def delivered(answer: Survey[Receipt]) -> str:
-    """To how many of how many, on how many nodes."""
-    count = len(answer.nodes)
+def delivered_text(survey: Survey[Receipt]) -> str:
+    """Return to how many of how many connections, on how many nodes."""
+    count = len(survey.nodes)
     to = ngettext(
         "%(delivered)s of %(offered)s connection",
         "%(delivered)s of %(offered)s connections",
-        answer.result.offered,
-    ) % {"delivered": answer.result.delivered, "offered": answer.result.offered}
+        survey.result.offered,
+    ) % {"delivered": survey.result.delivered, "offered": survey.result.offered}
     on = ngettext("on %(count)s node", "on %(count)s nodes", count) % {"count": count}
     return f"{to} {on}"
 
 
-def duration(seconds: float) -> str:
-    """Milliseconds up to a second, then seconds."""
+def latency_text(seconds: float | None) -> str:
+    """Return milliseconds below a second, else seconds; a dash before any delivery."""
+    if seconds is None:
+        return "–"
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def notes(answer: Survey[Receipt]) -> list[str]:
-    """What the numbers alone do not say."""
-    catching_up = answer.result.catching_up
-    queued = answer.result.waiting - catching_up
-    if not answer.result.offered and not unheard(answer):
+def delivery_notes(survey: Survey[Receipt]) -> list[str]:
+    """Return where the connections are that the event was not delivered to live."""
+    if not survey.result.offered and not caveats(survey):
         return [
             _(
-                "Nobody read this topic when the event came. It is kept in the log: "
-                "whoever resumes from before it, or asks for the earliest, gets it."
+                "No connection read this topic when the event was published. The event "
+                "is in the log: a client that resumes from an earlier id, or starts "
+                "from the earliest event, receives it."
             )
         ]
-    elsewhere = answer.result.offered - answer.result.delivered - answer.result.waiting
-    due = ngettext(
-        "%(count)s has not been handed it yet.",
-        "%(count)s have not been handed it yet.",
-        queued,
+    catching_up = survey.result.catching_up
+    queued = survey.result.waiting - catching_up
+    others = max(
+        0, survey.result.offered - survey.result.delivered - survey.result.waiting
     )
-    behind = ngettext(
-        "%(count)s is catching up from the log, and will come to it.",
-        "%(count)s are catching up from the log, and will come to it.",
-        catching_up,
-    )
-    gone = ngettext(
-        "%(count)s has got it from the log, or has left.",
-        "%(count)s have got it from the log, or have left.",
-        max(0, elsewhere),
-    )
-    told = ((queued, due), (catching_up, behind), (elsewhere, gone))
-    return [text % {"count": count} for count, text in told if count > 0]
+    notes = ((queued, QUEUED), (catching_up, CATCHING_UP), (others, OTHERS))
+    return [str(text % {"count": count}) for count, text in notes if count]
 
 
-def elsewhere_notes(answer: Survey[Receipt]) -> list[str]:
-    """Why the numbers are not the whole truth, and that the event itself is not at stake."""
-    if not (gaps := unheard(answer)):
+def caveat_notes(survey: Survey[Receipt]) -> list[str]:
+    """Return why the numbers are incomplete, and that the event itself is safe."""
+    if not (texts := caveats(survey)):
         return []
-    return [*gaps, _("The event is in the log, where every node finds it.")]
+    return [*texts, _("The event is in the log, where every node finds it.")]
 
 
 def unknown_note() -> str:
+    """Return why no node has a count."""
     return _(
-        "No node counts this event's deliveries, or none does any more: they count the "
-        "last ones that were published in the admin, until they restart. The event "
-        "itself is in the log, and reaches its readers."
+        "No node has counted this event's deliveries: nodes count only the latest events "
+        "published in the admin, and lose their counts when they restart. The event is "
+        "in the log and reaches its readers."
     )

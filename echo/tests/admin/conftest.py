@@ -1,4 +1,4 @@
-"""The node that the admin asks when a test's own client visits it."""
+"""The node that answers the admin's surveys in tests with Django's own client."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from echo.feed.node import Node
 
 @pytest.fixture
 async def node(transactional_db: None) -> AsyncIterator[Node]:
-    """This event loop's own node, with its jobs at work."""
+    """The node of this event loop, with its tasks running."""
     node = await get_node()
     yield node
     for subscription in list(node.hub.subscriptions.values()):
@@ -21,14 +21,14 @@ async def node(transactional_db: None) -> AsyncIterator[Node]:
 
 
 @pytest.fixture
-def mishear(node: Node, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Gives all further answers a gap: ``mishear(unresponsive=["b"])``; none: ``mishear()``."""
+def degrade(node: Node, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make all further surveys incomplete: ``degrade(unresponsive=["b"])``; ``degrade()`` resets."""
     ask = node.cluster.surveys.ask
 
-    def mishear(**gap: Any) -> None:
+    def degrade(**gap: Any) -> None:
         async def ask_some(question: Any) -> Survey[Any]:
             return replace(await ask(question), **gap)
 
         monkeypatch.setattr(node.cluster.surveys, "ask", ask_some)
 
-    return mishear
+    return degrade

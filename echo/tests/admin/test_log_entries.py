@@ -1,4 +1,4 @@
-"""The log of actions in the admin: read by those who may, changed by nobody."""
+"""The log of actions in the admin: listed with the permission, never changed."""
 
 import pytest
 from django.test import AsyncClient
@@ -24,7 +24,7 @@ async def test_what_operators_did_is_listed_with_their_names(
     assert "0 log entries" in nothing
 
 
-async def test_nobody_changes_what_was_done(async_client: AsyncClient) -> None:
+async def test_log_entries_are_read_only(async_client: AsyncClient) -> None:
     await sign_in(async_client, "view_logentry", "delete_logentry", "change_logentry")
     for path in ("add/", "1/delete/"):
         assert (await async_client.post(URL + path)).status_code in (302, 403)
@@ -32,6 +32,6 @@ async def test_nobody_changes_what_was_done(async_client: AsyncClient) -> None:
     assert 'name="action"' not in page
 
 
-async def test_the_log_is_for_those_who_may(async_client: AsyncClient) -> None:
+async def test_the_log_needs_the_permission_to_view(async_client: AsyncClient) -> None:
     await sign_in(async_client, "view_event")
     assert (await async_client.get(URL)).status_code == 403

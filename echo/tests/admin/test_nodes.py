@@ -1,4 +1,4 @@
-"""Nodes in the admin: who sees them, what is told of each, and where the graph begins."""
+"""Nodes in the admin: permissions, what a row shows, and where the graph starts."""
 
 import json
 import re
@@ -35,36 +35,36 @@ START = re.compile(r'<script id="start" type="application/json">(.*?)</script>')
 
 
 async def get(client: AsyncClient, **headers: Any) -> str:
-    """The page's text, as somebody who may see it has it."""
+    """Return the page's HTML; it must be allowed."""
     response = await client.get(URL, **headers)
     assert response.status_code == 200
     return str(response.content.decode())
 
 
 async def table(client: AsyncClient) -> str:
-    """The table alone, without the white space."""
+    """Return the table's HTML with its white space squeezed."""
     return re.sub(r"\s+", " ", await get(client, headers=FRAGMENT))
 
 
 def hear(here: Node, **fields: Any) -> None:
-    """Have a node know another one, which has told this of itself."""
+    """Add another node to those that a node knows, with this state."""
     state = replace(here.cluster.stats.state(), **{"node": "other", **fields})
     here.cluster.presence.known["other"] = here.loop.time(), state
 
 
 def begin(page: str) -> dict[str, Any]:
-    """What the page's script begins with."""
+    """Return what the page's script starts with."""
     found = START.search(page)
     assert found is not None
     start: dict[str, Any] = json.loads(found[1])
     return start
 
 
-# --- who sees it -----------------------------------------------------------------------
+# --- permissions -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("headers", [{}, FRAGMENT])
-async def test_nodes_are_seen_by_who_may_view_them(
+async def test_the_page_needs_the_permission_to_view(
     async_client: AsyncClient, node: Node, headers: dict[str, str]
 ) -> None:
     await sign_in(async_client, "view_node")
@@ -73,7 +73,7 @@ async def test_nodes_are_seen_by_who_may_view_them(
 
 @pytest.mark.parametrize("headers", [{}, FRAGMENT])
 @pytest.mark.parametrize("permission", ["view_event", "view_connection"])
-async def test_others_are_refused(
+async def test_other_permissions_are_refused(
     async_client: AsyncClient, permission: str, headers: dict[str, str]
 ) -> None:
     await sign_in(async_client, permission)
@@ -90,7 +90,7 @@ async def test_a_visitor_is_sent_to_sign_in(
 
 
 @pytest.mark.parametrize("permission", ["view_node", "view_event"])
-async def test_the_admins_index_leads_there_who_may(
+async def test_the_admins_index_links_to_it_with_the_permission(
     async_client: AsyncClient, permission: str
 ) -> None:
     await sign_in(async_client, permission)
@@ -107,7 +107,7 @@ async def test_a_node_has_no_page_of_its_own(
     assert (await async_client.get(URL + path)).status_code == 404
 
 
-# --- what is told ----------------------------------------------------------------------
+# --- what a row shows ----------------------------------------------------------------------
 
 
 async def test_one_process_without_redis_is_one_node(
@@ -122,7 +122,7 @@ async def test_one_process_without_redis_is_one_node(
     assert "1 node, 0 connections" in text
 
 
-async def test_connections_are_told_by_transport(
+async def test_connections_are_counted_by_transport(
     async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, "view_node")
@@ -143,7 +143,7 @@ async def test_transports_have_short_names_in_their_narrow_column(
     assert named == ["Long poll", "Short poll", "SSE", "WebSocket"]
 
 
-async def test_a_node_leads_to_its_connections_who_may_see_them(
+async def test_a_node_links_to_its_connections_with_the_permission(
     async_client: AsyncClient, node: Node
 ) -> None:
     link = f'href="/admin/echo/connection/?node={node.name}"'
@@ -176,7 +176,7 @@ async def test_other_nodes_are_listed_until_they_are_gone(
     assert 'data-id="other"' not in await table(async_client)
 
 
-async def test_what_a_node_may_have_seen_since_it_told_is_not_behind(
+async def test_events_since_a_nodes_report_do_not_count_as_behind(
     async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, "view_node")
@@ -187,13 +187,13 @@ async def test_what_a_node_may_have_seen_since_it_told_is_not_behind(
     assert " behind" not in await table(async_client)
 
 
-async def test_that_other_nodes_cannot_be_heard_is_said(
+async def test_unreachable_nodes_are_mentioned(
     async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, "view_node")
-    assert "cannot be heard" not in await table(async_client)
+    assert "cannot be reached" not in await table(async_client)
     node.cluster.channel.reaches_others, node.cluster.channel.is_up = True, False
-    assert "cannot be heard" in await table(async_client)
+    assert "cannot be reached" in await table(async_client)
 
 
 @pytest.mark.parametrize(
@@ -250,10 +250,10 @@ async def test_what_another_node_tells_is_never_html(
 def test_how_far_a_node_is_behind(
     head: str, log: str | None, events: int | None
 ) -> None:
-    assert nodes.behind(head, EventId.parse(log) if log else None) == events
+    assert nodes.events_behind(head, EventId.parse(log) if log else None) == events
 
 
-# --- where the graph begins ------------------------------------------------------------
+# --- where the graph starts ------------------------------------------------------------
 
 
 async def test_without_figures_the_graph_begins_at_the_head(
@@ -294,7 +294,7 @@ async def test_no_more_is_replayed_than_the_graph_shows(
 
 
 def test_the_page_and_the_server_mean_the_same_ten_minutes() -> None:
-    module = ROOT / "echo" / "static" / "echo" / "admin" / "graph.js"
+    module = ROOT / "echo" / "static" / "echo" / "admin" / "timeline.js"
     found = re.search(r"WINDOW_SECONDS = (\d+);", module.read_text())
     assert found is not None
     assert int(found[1]) == nodes.WINDOW_SECONDS

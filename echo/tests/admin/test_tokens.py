@@ -1,4 +1,4 @@
-"""Tokens in the admin: a secret is shown once, and kept as a hash."""
+"""Tokens in the admin: a secret is shown once and stored as a hash."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ FORM = {"name": "ci", "topics": "news.* logs", "owner": "", "is_active": "on"}
 
 
 def add_token(client: Client, fields: Mapping[str, str] = FORM) -> str:
-    """Adds a token in the admin; the page that follows."""
+    """Add a token in the admin; return the page that follows."""
     response = client.post("/admin/echo/token/add/", fields, follow=True)
     return response.content.decode()
 
@@ -59,7 +59,7 @@ def test_a_renewed_secret_is_shown_and_the_old_one_is_refused(
 
 
 @pytest.mark.parametrize("topics", ["news..eu", "*.news", "<b>"])
-def test_a_tokens_topics_are_judged_as_the_feeds(
+def test_an_invalid_topic_of_a_token_is_refused(
     admin_client: Client, topics: str
 ) -> None:
     page = add_token(admin_client, FORM | {"topics": topics})

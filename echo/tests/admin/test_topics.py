@@ -1,4 +1,4 @@
-"""Topics in the admin: who reads them, what came last, how long they keep it."""
+"""Topics in the admin: their readers, last event and retention."""
 
 import re
 from collections.abc import Callable
@@ -26,12 +26,12 @@ async def get(client: AsyncClient, path: str = "") -> str:
 
 
 def column(page: str, name: str) -> list[str]:
-    """The cells of a column, each without its tags."""
+    """Return the cells of a column without their tags."""
     cells = re.findall(rf'class="field-{name}[^"]*">(.*?)</t[dh]>', page)
     return [re.sub("<[^>]*>", "", cell) for cell in cells]
 
 
-async def test_topics_are_listed_with_who_reads_them_now(
+async def test_topics_are_listed_with_their_readers(
     async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
@@ -45,7 +45,7 @@ async def test_topics_are_listed_with_who_reads_them_now(
     assert column(page, "readers") != column(page, "kept")
 
 
-async def test_the_last_event_is_led_to_while_it_is_kept(
+async def test_the_last_event_is_linked_while_it_is_kept(
     async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, "view_event")
@@ -60,7 +60,7 @@ async def test_the_last_event_is_led_to_while_it_is_kept(
     assert "None" not in await get(async_client, "gone/change/")
 
 
-async def test_the_last_event_leads_nowhere_for_those_who_may_not_see_it(
+async def test_the_last_event_is_linked_only_with_the_permission(
     async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
@@ -69,20 +69,20 @@ async def test_the_last_event_leads_nowhere_for_those_who_may_not_see_it(
         assert "/admin/echo/event/" not in await get(async_client, path)
 
 
-async def test_readers_are_at_least_those_of_the_nodes_that_were_heard(
-    async_client: AsyncClient, node: Node, mishear: Callable[..., None]
+async def test_an_incomplete_count_of_readers_says_at_least(
+    async_client: AsyncClient, node: Node, degrade: Callable[..., None]
 ) -> None:
     await sign_in(async_client, VIEW)
     await apublish("news", 1)
     await subscribe(node, "news")
-    mishear(unresponsive=["b"])
+    degrade(unresponsive=["b"])
     page = await get(async_client)
     assert column(page, "readers") == ["≥ 1"]
-    assert "Did not answer in time, so not counted: b" in page
+    assert "Not counted, because they did not answer in time: b" in page
     assert ">≥ 1<" in await get(async_client, "news/change/")
 
 
-async def test_a_nul_is_never_looked_for(async_client: AsyncClient, node: Node) -> None:
+async def test_nul_is_rejected(async_client: AsyncClient, node: Node) -> None:
     await sign_in(async_client, VIEW)
     await apublish("news", 1)
     response = await async_client.get(f"{URL}?name=%00")
@@ -92,7 +92,7 @@ async def test_a_nul_is_never_looked_for(async_client: AsyncClient, node: Node) 
         assert (response.status_code, response["Location"]) == (302, "/admin/")
 
 
-async def test_retention_is_told_whether_it_is_the_topics_or_the_sites(
+async def test_retention_is_the_topics_own_or_the_sites(
     async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW)
@@ -114,7 +114,7 @@ async def test_retention_is_told_whether_it_is_the_topics_or_the_sites(
         ("view_connection", "/admin/echo/connection/?topic=news_1"),
     ],
 )
-async def test_links_are_shown_to_those_who_may_follow_them(
+async def test_links_need_the_permission_of_their_page(
     async_client: AsyncClient, node: Node, path: str, permission: str, link: str
 ) -> None:
     await sign_in(async_client, VIEW, permission)
@@ -126,7 +126,7 @@ async def test_links_are_shown_to_those_who_may_follow_them(
     assert "view_connection" in others or "/admin/echo/event/add/" not in page
 
 
-async def test_retention_is_changed_and_noted_among_the_actions(
+async def test_a_change_of_retention_is_logged(
     async_client: AsyncClient, node: Node
 ) -> None:
     await sign_in(async_client, VIEW, CHANGE)
@@ -162,7 +162,7 @@ async def test_a_mistake_in_retention_is_shown_with_the_topic(
     ("permission", "seen", "changed"),
     [("view_event", 403, 403), (VIEW, 200, 403), (CHANGE, 200, 302)],
 )
-async def test_topics_are_for_those_who_have_the_permission(
+async def test_topics_need_the_permission(
     async_client: AsyncClient,
     node: Node,
     permission: str,

@@ -1,4 +1,4 @@
-"""Live connections in a browser: an operator sees who reads, and acts, with one node or two."""
+"""Live connections in a browser: the list, its refreshes, and actions, with one or two nodes."""
 
 import asyncio
 import json
@@ -30,13 +30,13 @@ topics = (f"connections.t{number}" for number in count())
 
 @pytest.fixture
 def topic() -> str:
-    """A topic of this test's own."""
+    """A topic that only this test uses."""
     return next(topics)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visitor(browser: Browser, site: LiveSite) -> AsyncIterator[Page]:
-    """A tab of somebody else, in a browser of their own."""
+    """A tab of another visitor, in a browser context of its own."""
     context = await browser.new_context(base_url=site.url)
     yield await context.new_page()
     await context.close()
@@ -44,13 +44,13 @@ async def visitor(browser: Browser, site: LiveSite) -> AsyncIterator[Page]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def crowd() -> AsyncIterator[AsyncExitStack]:
-    """Clients that are closed at the test's end."""
+    """A stack of clients that are closed at the test's end."""
     async with AsyncExitStack() as stack:
         yield stack
 
 
 async def watch(page: Page, site: LiveSite, topic: str, **filters: str) -> Locator:
-    """Signs in an operator and opens the list of a topic's readers; its rows."""
+    """Sign in an operator and open the list of a topic's readers; return its rows."""
     await asyncio.to_thread(site.manage, "shell", "-v0", "-c", MAKE_OPERATOR)
     query = "%26".join(f"{k}%3D{v}" for k, v in {"q": topic, **filters}.items())
     await page.goto(f"/admin/login/?next={URL}%3F{query}")
@@ -62,7 +62,7 @@ async def watch(page: Page, site: LiveSite, topic: str, **filters: str) -> Locat
 
 
 async def read(page: Page, topic: str) -> list[str]:
-    """Opens the live feed; the list to which its WebSockets will be added."""
+    """Open the live feed; return a list that its WebSockets are added to."""
     sockets: list[str] = []
     page.on("websocket", lambda socket: sockets.append(socket.url))
     await page.goto(f"/live/?topic={topic}")
@@ -71,20 +71,20 @@ async def read(page: Page, topic: str) -> list[str]:
 
 
 async def join(crowd: AsyncExitStack, site: LiveSite, topic: str) -> ClientConnection:
-    """A client that reads the topic."""
+    """Connect a client that reads the topic."""
     return await crowd.enter_async_context(
         connect(f"{site.ws_url}/feed/ws?topic={topic}", proxy=None)
     )
 
 
 async def identity(client: ClientConnection) -> str:
-    """The id of a client that has just come, as the server tells it."""
+    """Return the id of a new client's connection, from its hello."""
     hello = json.loads(await client.recv())
     return str(hello["connection"])
 
 
 async def refreshes(page: Page, times: int = SEVERAL) -> None:
-    """Returns when the list has been asked for again so often."""
+    """Wait until the list has been refreshed this many times."""
     for _ in range(times):
         response = await page.wait_for_event("response", is_refresh)
         await response.finished()
@@ -99,7 +99,7 @@ def box(page: Page, client: str) -> Locator:
 
 
 async def choose(page: Page, action: str, *, confirmed: bool = True) -> None:
-    """Runs an action on what is selected."""
+    """Run an action on what is selected."""
     await page.select_option("select[name=action]", action)
     await page.get_by_role("button", name="Go").click()
     if confirmed:
@@ -128,7 +128,7 @@ async def test_a_row_selected_before_the_script_has_run_stays_selected(
     await expect(rows.locator(".action-select")).to_be_checked()
 
 
-async def test_a_reader_is_listed_disconnected_and_stays_away(
+async def test_a_disconnected_reader_does_not_reconnect(
     page: Page, visitor: Page, site: LiveSite, topic: str
 ) -> None:
     rows = await watch(page, site, topic)
@@ -153,7 +153,7 @@ async def test_a_reader_is_listed_disconnected_and_stays_away(
     assert len(sockets) == 1
 
 
-async def test_a_reader_who_is_asked_to_reconnect_comes_back_by_itself(
+async def test_a_reader_that_is_asked_to_reconnect_does(
     page: Page, visitor: Page, site: LiveSite, topic: str
 ) -> None:
     rows = await watch(page, site, topic)
@@ -252,34 +252,34 @@ async def test_a_pause_leaves_the_list_as_it_is(
     await expect(rows).to_have_count(1)
 
 
-async def test_a_server_that_is_away_is_told_and_recovered_from(
+async def test_the_list_recovers_when_the_server_is_back(
     visitor: Page, site: LiveSite, topic: str, crowd: AsyncExitStack
 ) -> None:
     rows = await watch(visitor, site, topic)
-    trouble = visitor.locator("#trouble")
-    await expect(trouble).to_be_hidden()
+    problem = visitor.locator("#refresh-problem")
+    await expect(problem).to_be_hidden()
     await visitor.context.set_offline(True)
-    await expect(trouble).to_contain_text("The server does not answer")
+    await expect(problem).to_contain_text("The server does not answer")
     await join(crowd, site, topic)
     await visitor.context.set_offline(False)
     await expect(rows).to_have_count(1)
-    await expect(trouble).to_be_hidden()
+    await expect(problem).to_be_hidden()
 
 
-async def test_who_is_signed_out_is_told_and_recovers_by_signing_in_elsewhere(
+async def test_a_signed_out_list_recovers_after_signing_in_elsewhere(
     page: Page, site: LiveSite, topic: str, crowd: AsyncExitStack
 ) -> None:
     rows = await watch(page, site, topic)
     cookies = await page.context.cookies()
     await page.context.clear_cookies(name="sessionid")
-    await expect(page.locator("#trouble")).to_contain_text("You are signed out")
+    await expect(page.locator("#refresh-problem")).to_contain_text("You are signed out")
     await join(crowd, site, topic)
     session = next(cookie for cookie in cookies if cookie["name"] == "sessionid")
     await page.context.add_cookies(
         [{"name": "sessionid", "value": session["value"], "url": site.url}]
     )
     await expect(rows).to_have_count(1)
-    await expect(page.locator("#trouble")).to_be_hidden()
+    await expect(page.locator("#refresh-problem")).to_be_hidden()
 
 
 async def test_without_javascript_it_is_a_plain_list(

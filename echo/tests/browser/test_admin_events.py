@@ -1,4 +1,4 @@
-"""Publishing from the admin in a browser: what the form says, what the receipt tells."""
+"""Publishing from the admin in a browser: the form's previews and the receipt."""
 
 import re
 from collections.abc import AsyncIterator
@@ -30,13 +30,13 @@ topics = (f"publish.t{number}" for number in count())
 
 @pytest.fixture
 def topic() -> str:
-    """A topic of this test's own."""
+    """A topic that only this test uses."""
     return next(topics)
 
 
 @pytest.fixture(scope="session")
 def session(site: LiveSite) -> str:
-    """The session of somebody who may publish, and see what they published."""
+    """The session of a user who may publish and view events."""
     return site.manage("shell", "-v0", "-c", SIGN_IN).strip()
 
 
@@ -44,7 +44,7 @@ def session(site: LiveSite) -> str:
 async def form(
     context: BrowserContext, site: LiveSite, session: str, topic: str
 ) -> Page:
-    """The form to publish to the topic."""
+    """A tab with the form, filled in with the topic."""
     cookie = {"name": "sessionid", "value": session, "url": site.url}
     await context.add_cookies([cookie])  # type: ignore[list-item]
     page = await context.new_page()
@@ -54,7 +54,7 @@ async def form(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def reader(browser: Browser, site: LiveSite, topic: str) -> AsyncIterator[Page]:
-    """The live page in a second browser, which reads the topic."""
+    """The live page in another browser context, reading the topic."""
     context = await browser.new_context(base_url=site.url)
     page = await context.new_page()
     await page.goto(f"/live/?topic={topic}")
@@ -70,12 +70,12 @@ async def publish(form: Page, text: str) -> None:
 
 
 async def expect_events(reader: Page, *payloads: str) -> None:
-    """Waits until the live page has exactly these, in this order."""
+    """Wait until the live page shows exactly these, in this order."""
     shown = reader.locator("#output [data-direction=received] .payload")
     await expect(shown).to_have_text(list(payloads))
 
 
-async def test_what_is_published_arrives_and_the_receipt_tells_it(
+async def test_a_published_event_arrives_and_the_receipt_says_so(
     form: Page, reader: Page
 ) -> None:
     await publish(form, "<b>from the admin</b>")
@@ -149,7 +149,7 @@ async def test_pages_fit_a_phone(form: Page, path: str) -> None:
 # --- without the channel layer -----------------------------------------------------------
 
 
-async def test_a_receipt_is_of_one_node_until_the_channel_layer_is_back(
+async def test_a_receipt_is_partial_until_the_channel_layer_is_back(
     browser: Browser, first: LiveSite, redis: Redis, topic: str
 ) -> None:
     session = first.manage("shell", "-v0", "-c", SIGN_IN).strip()

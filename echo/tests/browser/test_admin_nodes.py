@@ -1,4 +1,4 @@
-"""The nodes page in a browser: figures as they come, and nodes as they come and go."""
+"""The nodes page in a browser: live figures, and nodes that start and stop."""
 
 import asyncio
 import json
@@ -69,7 +69,7 @@ HAS_LINE = """() => {
 
 
 class Operator:
-    """Somebody who may see a site's nodes, and publish to it."""
+    """An operator of a site, who may view its nodes and publish."""
 
     def __init__(self, site: LiveSite) -> None:
         self.site = site
@@ -77,13 +77,13 @@ class Operator:
         self.session, self.token = printed.split()
 
     async def watch(self, page: Page) -> None:
-        """Opens the nodes page, signed in."""
+        """Open the nodes page, signed in."""
         cookie = {"name": "sessionid", "value": self.session, "url": self.site.url}
         await page.context.add_cookies([cookie])  # type: ignore[list-item]
         await page.goto(self.site.url + URL)
 
     async def publish(self, topic: str) -> int:
-        """Publishes an event; its number."""
+        """Publish an event; return its number."""
         event = {"topic": topic, "data": "here"}
         headers = {"Authorization": f"Bearer {self.token}"}
         async with httpx.AsyncClient(base_url=self.site.url, trust_env=False) as client:
@@ -98,13 +98,13 @@ def operator(site: LiveSite) -> Operator:
 
 
 async def becomes_above(page: Page, figure: str, limit: int) -> None:
-    """Returns when the current figure is above the limit."""
+    """Wait until the current figure is above the limit."""
     await page.wait_for_function(IS_ABOVE, arg=[figure, limit], polling="raf")
 
 
 @asynccontextmanager
 async def visitor(browser: Browser, site: LiveSite) -> AsyncIterator[BrowserContext]:
-    """A browser of somebody else."""
+    """A browser context of another visitor."""
     context = await browser.new_context(base_url=site.url)
     yield context
     await context.close()
@@ -132,7 +132,7 @@ async def test_the_graph_shows_connections_and_deliveries_as_they_come(
     await expect(connections).to_have_text("1", timeout=PATIENCE_MS)
 
 
-async def test_what_was_told_before_is_there_again_after_a_reload(
+async def test_the_graphs_past_is_replayed_after_a_reload(
     page: Page, operator: Operator
 ) -> None:
     await operator.watch(page)
@@ -151,7 +151,7 @@ def keep_frames(socket: WebSocket, frames: "asyncio.Queue[str]") -> None:
 
 
 async def next_event(frames: "asyncio.Queue[str]") -> dict:
-    """The next event of those frames."""
+    """Return the next event among the frames."""
     async with asyncio.timeout(10):
         while (frame := json.loads(await frames.get()))["type"] != "event":
             pass
@@ -168,13 +168,13 @@ async def test_the_cursor_reads_what_the_lines_have(
     assert box is not None
     await page.mouse.move(box["x"] + box["width"] - 1, box["y"] + box["height"] / 2)
     moment = re.compile(r"^\d\d:\d\d:\d\d · ")
-    for then in await page.locator(".then").all():
-        await expect(then).to_have_text(moment)
+    for reading in await page.locator(".at-cursor").all():
+        await expect(reading).to_have_text(moment)
     await page.mouse.move(box["x"], 0)
-    await expect(page.locator(".then").first).to_have_text("")
+    await expect(page.locator(".at-cursor").first).to_have_text("")
 
 
-async def test_figures_are_published_only_while_somebody_watches(
+async def test_figures_are_published_only_while_they_are_read(
     page: Page, operator: Operator
 ) -> None:
     await operator.watch(page)
@@ -204,7 +204,7 @@ async def nobody_reads(operator: Operator) -> bool:
 
 
 async def nothing_is_published(operator: Operator) -> bool:
-    """True when for a few seconds nobody publishes but this."""
+    """Return whether nothing else is published for a few seconds."""
     loop = asyncio.get_running_loop()
     end = loop.time() + SECONDS_OF_QUIET
     number = await operator.publish("nodes.marker")
@@ -224,7 +224,7 @@ HIDE = """isHidden => {
 }"""
 
 
-async def test_who_is_disconnected_stays_away_however_tabs_are_changed(
+async def test_a_disconnected_page_does_not_reconnect_when_it_is_shown_again(
     context: BrowserContext, page: Page, operator: Operator
 ) -> None:
     await page.clock.install()
@@ -245,7 +245,7 @@ async def test_who_is_disconnected_stays_away_however_tabs_are_changed(
     await expect(page.locator("#feed-problem")).to_contain_text("4503")
 
 
-async def test_a_page_that_was_long_hidden_watches_again_when_it_is_seen(
+async def test_a_page_hidden_for_long_reads_again_when_it_is_shown(
     page: Page, operator: Operator
 ) -> None:
     await page.clock.install()
@@ -308,9 +308,7 @@ async def test_no_column_of_a_busy_sites_table_is_cut(
     assert await page.evaluate(CUT) == 0
 
 
-async def test_the_graph_takes_the_width_that_there_is(
-    page: Page, operator: Operator
-) -> None:
+async def test_the_graph_fills_the_width(page: Page, operator: Operator) -> None:
     await operator.watch(page)
     chart = page.locator(".uplot").first
     for width in (1280, 600, 390):
@@ -350,7 +348,7 @@ async def test_without_javascript_there_is_the_table(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def tab(browser: Browser) -> AsyncIterator[Page]:
-    """A tab which complains of nothing but what is away."""
+    """A tab whose only allowed errors are those of a server that is away."""
     context = await browser.new_context()
     complaints: list[str] = []
     context.on("console", lambda message: note_complaint(message, complaints))
@@ -382,7 +380,7 @@ async def test_a_node_that_is_killed_leaves_the_list(
     assert await own.evaluate("row => row.isKept")
 
 
-async def test_a_server_that_is_away_is_told_and_comes_back(
+async def test_the_page_recovers_when_the_server_is_back(
     tab: Page, first: LiveSite
 ) -> None:
     operator = await asyncio.to_thread(Operator, first)

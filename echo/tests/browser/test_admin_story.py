@@ -1,4 +1,4 @@
-"""An operator's whole story: publish, see it arrive, find the reader, send it away, account for it."""
+"""An operator's whole story: publish, find the reader, disconnect it, read the log of actions."""
 
 import asyncio
 import re
@@ -22,19 +22,19 @@ user.user_permissions.set(Permission.objects.filter(codename__in=names))
 """
 TEXT = '{"hall": "B", "doors": [1, 2]}'
 REASON = "the hall is closing"
-tellings = count()
+operators = count()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visitor(browser: Browser, site: LiveSite) -> AsyncIterator[Page]:
-    """A tab of somebody else, in a browser of their own."""
+    """A tab of another visitor, in a browser context of its own."""
     context = await browser.new_context(base_url=site.url)
     yield await context.new_page()
     await context.close()
 
 
 async def sign_in(page: Page, site: LiveSite, name: str) -> None:
-    """Signs in a new operator by the admin's own form."""
+    """Sign in a new operator with the admin's own form."""
     code = MAKE_OPERATOR.format(name=name)
     await asyncio.to_thread(site.manage, "shell", "-v0", "-c", code)
     await page.goto("/admin/")
@@ -45,7 +45,7 @@ async def sign_in(page: Page, site: LiveSite, name: str) -> None:
 
 
 async def publish(operator: Page, topic: str, data: str) -> None:
-    """Publishes JSON in the form, to which the page before must have led."""
+    """Fill in the form, which must be open, and publish JSON."""
     await operator.fill("#id_topic", topic)
     await operator.check("input[value=json]")
     await operator.fill("#id_data", data)
@@ -54,16 +54,16 @@ async def publish(operator: Page, topic: str, data: str) -> None:
 
 
 async def expect_receipt(operator: Page, state: str, delivered: str) -> None:
-    """Waits until the receipt says that this is final."""
+    """Wait until the receipt is final, with this state and count."""
     receipt = operator.locator("#receipt")
     await expect(receipt).to_have_attribute("data-state", "complete")
     await expect(receipt.locator("#state")).to_have_text(state)
     await expect(receipt.locator("#delivered")).to_have_text(delivered)
 
 
-async def tell(operator: Page, reader: Page, site: LiveSite, nodes: str) -> None:
-    """The story. ``nodes`` is how many there are, in the receipt's words."""
-    name = f"narrator{next(tellings)}"
+async def play(operator: Page, reader: Page, site: LiveSite, nodes: str) -> None:
+    """Play the story; ``nodes`` is the receipt's text for their number."""
+    name = f"narrator{next(operators)}"
     topic = f"story.{name}"
     payloads = reader.locator("#output [data-direction=received] .payload")
     await reader.goto(f"/live/?topic={topic}")
@@ -103,7 +103,9 @@ async def tell(operator: Page, reader: Page, site: LiveSite, nodes: str) -> None
     await expect_receipt(
         operator, "published, no reader", f"0 of 0 connections {nodes}"
     )
-    await expect(operator.locator("#notes")).to_contain_text("Nobody read this topic")
+    await expect(operator.locator("#notes")).to_contain_text(
+        "No connection read this topic"
+    )
     await expect(reader.locator("main")).to_have_attribute("data-state", "closed")
     await expect(payloads).to_have_count(1)
     assert await reader.evaluate("window.isTheSame")
@@ -122,18 +124,18 @@ async def tell(operator: Page, reader: Page, site: LiveSite, nodes: str) -> None
     await expect(operator.locator("#change-history tbody")).to_contain_text(name)
 
 
-async def test_an_operator_follows_an_event_to_its_reader_and_sends_it_away(
+async def test_an_operator_follows_an_event_to_its_reader_and_disconnects_it(
     page: Page, visitor: Page, site: LiveSite
 ) -> None:
-    await tell(page, visitor, site, "on 1 node")
+    await play(page, visitor, site, "on 1 node")
 
 
-async def test_an_operator_on_one_node_sends_away_a_reader_on_another(
+async def test_an_operator_on_one_node_disconnects_a_reader_on_another(
     browser: Browser, first: LiveSite, second: LiveSite
 ) -> None:
     here = await browser.new_context(base_url=first.url)
     there = await browser.new_context(base_url=second.url)
     operator, reader = await here.new_page(), await there.new_page()
-    await tell(operator, reader, first, "on 2 nodes")
+    await play(operator, reader, first, "on 2 nodes")
     await here.close()
     await there.close()

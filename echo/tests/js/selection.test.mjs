@@ -8,7 +8,7 @@ function listing(...ids) {
   return selection;
 }
 
-test("what is selected stays so while others come and go", () => {
+test("selected rows stay selected while others come and go", () => {
   const selection = listing("a", "b", "c");
   selection.choose("b", true);
   selection.list(["b", "c", "d"]);
@@ -17,14 +17,14 @@ test("what is selected stays so while others come and go", () => {
   assert.deepEqual([selection.count, selection.gone], [1, 0]);
 });
 
-test("who has left the list is not counted, and is told of", () => {
+test("selected rows that left the list are counted apart", () => {
   const selection = listing("a", "b");
   selection.chooseListed(true);
   selection.list(["b"]);
   assert.deepEqual([selection.count, selection.gone], [1, 1]);
 });
 
-test("who comes back to the list is selected still", () => {
+test("a row that comes back to the list is still selected", () => {
   const selection = listing("a", "b");
   selection.choose("a", true);
   selection.list(["b"]);
@@ -33,7 +33,7 @@ test("who comes back to the list is selected still", () => {
   assert.deepEqual([selection.count, selection.gone], [1, 0]);
 });
 
-test("the next choice forgets who has left", () => {
+test("the next choice drops the rows that left", () => {
   const selection = listing("a", "b");
   selection.choose("a", true);
   selection.list(["b"]);
@@ -43,7 +43,7 @@ test("the next choice forgets who has left", () => {
   assert.ok(!selection.has("a"));
 });
 
-test("a newcomer makes a wholly selected page one that is not", () => {
+test("a new row makes a fully selected page a partial one", () => {
   const selection = listing("a");
   selection.chooseListed(true);
   assert.ok(selection.isEveryListed);
@@ -51,11 +51,11 @@ test("a newcomer makes a wholly selected page one that is not", () => {
   assert.ok(!selection.isEveryListed);
 });
 
-test("a page with nobody on it is not wholly selected", () => {
+test("an empty page is not fully selected", () => {
   assert.ok(!listing().isEveryListed);
 });
 
-test("all that match has newcomers too, and nobody who is gone", () => {
+test("all that match includes new rows and counts none as gone", () => {
   const selection = listing("a");
   selection.chooseListed(true);
   selection.chooseAll();
@@ -64,7 +64,7 @@ test("all that match has newcomers too, and nobody who is gone", () => {
   assert.deepEqual([selection.count, selection.gone], [1, 0]);
 });
 
-test("taking one out of all that match leaves the others of the page", () => {
+test("deselecting a row of all that match keeps the page's others", () => {
   const selection = listing("a", "b");
   selection.chooseAll();
   selection.choose("a", false);

@@ -2,7 +2,7 @@
 
 import { oncePerFrame } from "../site/schedule.js";
 import uPlot from "../vendor/uplot/uPlot.esm.js";
-import { FIGURES, figureFormat, GAP_SECONDS, Timeline, timeRange } from "./graph.js";
+import { FIGURES, figureFormat, GAP_SECONDS, Timeline, timeRange } from "./timeline.js";
 
 const Y_AXIS_PIXELS = 52;
 const X_AXIS_PIXELS = 24;
@@ -47,8 +47,8 @@ export class Graph {
   }
 
   /** Add an event of the feed; draw all new ones in the next frame. */
-  take({ sent_at: sentAt, data }) {
-    this.timeline.take(Math.floor(Date.parse(sentAt) / 1000), data);
+  add({ sent_at: sentAt, data }) {
+    this.timeline.add(Math.floor(Date.parse(sentAt) / 1000), data);
     this.scheduleDraw();
   }
 
@@ -70,7 +70,7 @@ export class Graph {
   }
 
   /** Show the figures at the cursor. */
-  showThen({ cursor: { idxs }, data }, columnIndexes, element) {
+  showAtCursor({ cursor: { idxs }, data }, columnIndexes, element) {
     const idx = idxs[1];
     const second = data[0][idx];
     if (second === undefined) element.textContent = "";
@@ -84,7 +84,7 @@ export class Graph {
     const columnIndexes = plot.dataset.figures
       .split(" ")
       .map((name) => FIGURES.indexOf(name));
-    const then = plot.closest(".chart").querySelector(".then");
+    const atCursor = plot.closest(".chart").querySelector(".at-cursor");
     const options = {
       width: plot.clientWidth,
       height: plot.clientHeight,
@@ -103,7 +103,9 @@ export class Graph {
       },
       axes: [this.timeAxis(isLast), valueAxis()],
       series: [{}, ...columnIndexes.map((_, i) => line(i))],
-      hooks: { setCursor: [(chart) => this.showThen(chart, columnIndexes, then)] },
+      hooks: {
+        setCursor: [(chart) => this.showAtCursor(chart, columnIndexes, atCursor)],
+      },
     };
     return {
       plot,

@@ -82,7 +82,7 @@ function selectOnClick(selector, select) {
 
 // --- refreshing -----------------------------------------------------------------------
 
-function take(fragment) {
+function apply(fragment) {
   for (const fresh of [...fragment.children]) morph($(`#${fresh.id}`), fresh);
   selection.list(boxes().map((box) => box.value));
   updateAnchor();
@@ -95,7 +95,7 @@ function report(state, values) {
   const isFine = state === "fresh" || state === "paused";
   $("#refresh").dataset.state = state;
   show("#refreshed", text(state === "paused" ? "paused" : "refreshed", { time }), true);
-  show("#trouble", isFine ? "" : text(state, { ...values, time }), !isFine);
+  show("#refresh-problem", isFine ? "" : text(state, { ...values, time }), !isFine);
 }
 
 function togglePause() {
@@ -108,7 +108,7 @@ function togglePause() {
 
 const refresh = keepFresh({
   address: () => anchor || location.href,
-  take,
+  apply,
   report,
   isPaused: () => isPaused,
 });

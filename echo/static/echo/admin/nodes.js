@@ -4,11 +4,11 @@ import { Feed } from "../feed/feed.js";
 import { showState } from "../site/state.js";
 import { readTexts } from "../site/texts.js";
 import { Graph } from "./charts.js";
-import { WINDOW_SECONDS } from "./graph.js";
 import { morph } from "./morph.js";
 import { keepFresh } from "./refresh.js";
+import { WINDOW_SECONDS } from "./timeline.js";
 
-// Figures come once a second; after this time without any the last ones are not current.
+// Figures arrive once a second; after this time without any the last ones are out of date.
 const SILENCE_MS = 5000;
 
 const $ = (selector) => document.querySelector(selector);
@@ -31,7 +31,7 @@ let isClosedByPage = true;
 
 feed.addEventListener("event", ({ detail }) => {
   receivedAt = performance.now();
-  graph.take(detail);
+  graph.add(detail);
 });
 feed.addEventListener("state", ({ detail }) => {
   const { state, milliseconds = 0 } = detail;
@@ -77,7 +77,7 @@ document.addEventListener("visibilitychange", handleVisibility);
 handleVisibility();
 keepFresh({
   address: () => location.href,
-  take: (fragment) => morph($("#nodes"), fragment.querySelector("#nodes")),
+  apply: (fragment) => morph($("#nodes"), fragment.querySelector("#nodes")),
   report,
   isPaused: () => false,
 });

@@ -1,10 +1,10 @@
 /** The receipt of an event: polls until its deliveries are final. */
 
 import { readTexts } from "../site/texts.js";
-import { pollInterval, WATCH_MS } from "./pace.js";
+import { pollInterval, WATCH_MS } from "./pollinterval.js";
 
 const element = document.querySelector("#receipt");
-const contact = document.querySelector("#contact");
+const problem = document.querySelector("#poll-problem");
 const text = readTexts(document.querySelector("#texts"));
 // States that may still change.
 const pending = new Set(["under-way", "partial"]);
@@ -33,9 +33,9 @@ function showNotes(notes) {
   );
 }
 
-function showContact(problem) {
-  contact.textContent = problem;
-  contact.hidden = !problem;
+function showProblem(content) {
+  problem.textContent = content;
+  problem.hidden = !content;
 }
 
 async function poll() {
@@ -43,9 +43,9 @@ async function poll() {
     const response = await fetch(element.dataset.address);
     if (!response.ok || response.redirected) throw new Error(response.statusText);
     show(await response.json());
-    showContact("");
+    showProblem("");
   } catch {
-    showContact(text("contact"));
+    showProblem(text("unreachable"));
   }
 }
 
@@ -53,7 +53,7 @@ async function watch() {
   const startedAt = performance.now();
   while (pending.has(element.dataset.state)) {
     const elapsed = performance.now() - startedAt;
-    if (elapsed > WATCH_MS) return showContact(text("stopped"));
+    if (elapsed > WATCH_MS) return showProblem(text("stopped"));
     await new Promise((resolve) => setTimeout(resolve, pollInterval(elapsed)));
     await poll();
   }

@@ -7,11 +7,11 @@ const REFRESH_MS = 2000;
 const TIMEOUT_MS = 10_000;
 
 /**
- * Fetch `address()` until the page is left. `take(fragment)` gets each response, and
- * `report(state, values)` the outcome: fresh, away, refused or signed_out. Return a
+ * Fetch `address()` until the page is left. `apply(fragment)` gets each response, and
+ * `report(state, values)` the outcome: fresh, unreachable, refused or signed_out. Return a
  * function that fetches now, unless a request is under way or `isPaused()`.
  */
-export function keepFresh({ address, take, report, isPaused }) {
+export function keepFresh({ address, apply, report, isPaused }) {
   let isFetching = false;
 
   async function refresh() {
@@ -20,7 +20,7 @@ export function keepFresh({ address, take, report, isPaused }) {
     try {
       await fetchFragment();
     } catch {
-      report("away");
+      report("unreachable");
     } finally {
       isFetching = false;
     }
@@ -38,7 +38,7 @@ export function keepFresh({ address, take, report, isPaused }) {
     const template = document.createElement("template");
     template.innerHTML = await response.text(); // escaped by the server's own template
     if (isPaused() || requested !== address()) return; // out of date
-    take(template.content);
+    apply(template.content);
     report("fresh");
   }
 

@@ -7,7 +7,7 @@ import {
   Timeline,
   timeRange,
   WINDOW_SECONDS,
-} from "../../static/echo/admin/graph.js";
+} from "../../static/echo/admin/timeline.js";
 
 const FIRST = 1_800_000_000;
 
@@ -24,7 +24,7 @@ const report = (nodes, connections = 1, more = {}) => ({
 /** Return a timeline with the same report at each of these seconds. */
 function timelineOf(...seconds) {
   const timeline = new Timeline();
-  for (const second of seconds) timeline.take(FIRST + second, report(["a"]));
+  for (const second of seconds) timeline.add(FIRST + second, report(["a"]));
   return timeline;
 }
 
@@ -43,10 +43,10 @@ test("each second is one point, and each figure a column", () => {
   ]);
 });
 
-test("nodes that tell of themselves alone are put together", () => {
+test("reports of single nodes are merged", () => {
   const timeline = new Timeline();
-  timeline.take(FIRST, report(["a"], 3, { delay_p99_ms: 7 }));
-  timeline.take(FIRST, report(["b"], 4, { events_per_second: 11, delay_p99_ms: 5 }));
+  timeline.add(FIRST, report(["a"], 3, { delay_p99_ms: 7 }));
+  timeline.add(FIRST, report(["b"], 4, { events_per_second: 11, delay_p99_ms: 5 }));
   assert.deepEqual(current(timeline), {
     events_per_second: 11, // both have seen the same events
     deliveries_per_second: 200,
@@ -56,27 +56,27 @@ test("nodes that tell of themselves alone are put together", () => {
   });
 });
 
-test("what a node tells twice in a second counts once", () => {
+test("two reports of a node in a second count once", () => {
   const timeline = new Timeline();
-  timeline.take(FIRST, report(["a", "b"], 7));
-  timeline.take(FIRST, report(["b"], 4));
+  timeline.add(FIRST, report(["a", "b"], 7));
+  timeline.add(FIRST, report(["b"], 4));
   assert.equal(current(timeline).connections, 4);
 });
 
-test("a node that is late is taken as a second ago, and then as gone", () => {
+test("a late node's last report stands in for a second, then the node is gone", () => {
   const timeline = new Timeline();
-  timeline.take(FIRST, report(["a"], 3));
-  timeline.take(FIRST, report(["b"], 4));
-  timeline.take(FIRST + 1, report(["a"], 5));
+  timeline.add(FIRST, report(["a"], 3));
+  timeline.add(FIRST, report(["b"], 4));
+  timeline.add(FIRST + 1, report(["a"], 5));
   assert.equal(current(timeline).connections, 9);
-  timeline.take(FIRST + 2, report(["a"], 5));
+  timeline.add(FIRST + 2, report(["a"], 5));
   assert.equal(current(timeline).connections, 5);
 });
 
-test("a node's slow clock does not take the axis back", () => {
+test("a node's slow clock does not move the axis back", () => {
   const timeline = new Timeline();
-  timeline.take(FIRST + 5, report(["a"], 3));
-  timeline.take(FIRST, report(["b"], 4));
+  timeline.add(FIRST + 5, report(["a"], 3));
+  timeline.add(FIRST, report(["b"], 4));
   assert.deepEqual(timeline.columns()[0], [FIRST + 5]);
   assert.equal(current(timeline).connections, 7);
 });
@@ -86,7 +86,7 @@ test("a few missing seconds are late timers", () => {
   assert.deepEqual(seconds, [FIRST, FIRST + GAP_SECONDS]);
 });
 
-test("where nobody watched is a gap in every line", () => {
+test("seconds without reports are a gap in every line", () => {
   const [seconds, ...figures] = timelineOf(0, GAP_SECONDS + 1).columns();
   assert.deepEqual(seconds, [FIRST, FIRST + 1, FIRST + GAP_SECONDS + 1]);
   for (const column of figures) assert.equal(column[1], null);
@@ -106,22 +106,22 @@ test("a long gap leaves only what is after it", () => {
   ]);
 });
 
-test("a figure that nobody could tell is none", () => {
+test("a figure without values is null", () => {
   const timeline = new Timeline();
-  timeline.take(FIRST, report(["a"], 1, { delay_p50_ms: null, delay_p99_ms: "fast" }));
+  timeline.add(FIRST, report(["a"], 1, { delay_p50_ms: null, delay_p99_ms: "fast" }));
   assert.equal(current(timeline).delay_p50_ms, null);
   assert.equal(current(timeline).delay_p99_ms, null);
 });
 
-test("what is no figures at all is left out", () => {
+test("events without figures are ignored", () => {
   const timeline = new Timeline();
-  for (const data of [null, "x", 1, [], {}, { nodes: "a" }]) timeline.take(FIRST, data);
-  timeline.take(Number.NaN, report(["a"]));
+  for (const data of [null, "x", 1, [], {}, { nodes: "a" }]) timeline.add(FIRST, data);
+  timeline.add(Number.NaN, report(["a"]));
   assert.equal(timeline.latest, null);
   assert.deepEqual(timeline.columns(), [[], ...FIGURES.map(() => [])]);
 });
 
-test("the time axis slides, or goes on in steps", () => {
+test("the time axis slides, or moves in steps", () => {
   assert.deepEqual(timeRange(FIRST + 5, false), [
     FIRST + 5 - WINDOW_SECONDS,
     FIRST + 5,
@@ -131,7 +131,7 @@ test("the time axis slides, or goes on in steps", () => {
   assert.ok(step[1] >= FIRST + 50 && step[1] - step[0] === WINDOW_SECONDS);
 });
 
-test("a figure has about three digits, as the language writes them", () => {
+test("a figure has about three digits in the language's format", () => {
   const english = figureFormat("en");
   const written = [null, 0, 0.123, 9.876, 12.34, 123.4, 12_345.6].map(english);
   assert.deepEqual(written, ["–", "0", "0.12", "9.88", "12.3", "123", "12,346"]);

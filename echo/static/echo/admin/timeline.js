@@ -22,7 +22,7 @@ const MERGES = {
   delay_p99_ms: highest,
 };
 export const FIGURES = Object.keys(MERGES);
-const NOTHING = FIGURES.map(() => null);
+const NO_FIGURES = FIGURES.map(() => null);
 
 /** Return one second's figures; null for those without a report. */
 function merge(reports) {
@@ -46,7 +46,7 @@ export class Timeline {
    * Add a report on some nodes. Without a channel layer each node reports only itself:
    * the reports are merged, and the one of the second before stands in for a late one.
    */
-  take(second, data) {
+  add(second, data) {
     if (!Number.isFinite(second) || !Array.isArray(data?.nodes)) return;
     const point = this.point(second);
     const isOther = ({ data: { nodes } }) => !nodes.some((n) => data.nodes.includes(n));
@@ -70,14 +70,14 @@ export class Timeline {
   /** Return the seconds, then a column for each figure; a null in all is a gap. */
   columns() {
     const columns = [[], ...FIGURES.map(() => [])];
-    const add = (second, figures) =>
+    const addRow = (second, figures) =>
       [second, ...figures].forEach((value, i) => {
         columns[i].push(value);
       });
     let before = Number.POSITIVE_INFINITY;
     for (const { second, figures } of this.points) {
-      if (second - before > GAP_SECONDS) add(before + 1, NOTHING);
-      add(second, figures);
+      if (second - before > GAP_SECONDS) addRow(before + 1, NO_FIGURES);
+      addRow(second, figures);
       before = second;
     }
     return columns;
