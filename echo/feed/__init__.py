@@ -4,7 +4,6 @@ from echo.feed.access import Reader
 from echo.feed.accounts import find_reader
 from echo.feed.changes import connect as announce_changed_accounts
 from echo.feed.cluster import (
-    MAX_PAGE,
     ConnectionList,
     ConnectionRow,
     CountDeliveries,
@@ -33,7 +32,6 @@ from echo.feed.subscription import Connection, Subscription
 from echo.feed.tallies import STATS_TOPIC
 
 __all__ = [
-    "MAX_PAGE",
     "STATS_TOPIC",
     "Connection",
     "ConnectionList",

@@ -5,7 +5,6 @@ Stands above the hub and the relay, which know nothing of it. This is its only d
 
 from echo.feed.cluster.cluster import Cluster
 from echo.feed.cluster.connections import (
-    MAX_PAGE,
     ConnectionList,
     ConnectionRow,
     EndConnections,
@@ -22,7 +21,6 @@ from echo.feed.cluster.presence import NodeList, NodeState
 from echo.feed.cluster.survey import Question, Survey
 
 __all__ = [
-    "MAX_PAGE",
     "Cluster",
     "ConnectionList",
     "ConnectionRow",
