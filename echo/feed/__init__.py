@@ -18,6 +18,7 @@ from echo.feed.cluster import (
     Receipt,
     Survey,
 )
+from echo.feed.connection import Connection
 from echo.feed.event import Event, Frame, Notice, encode_data
 from echo.feed.log import Published, renew_log
 from echo.feed.node import get_node, list_nodes, subscribe, survey
@@ -28,7 +29,7 @@ from echo.feed.publishers import (
     find_user_publisher,
 )
 from echo.feed.retention import retention_of
-from echo.feed.subscription import Connection, Subscription
+from echo.feed.subscription import Subscription
 from echo.feed.tallies import STATS_TOPIC
 
 __all__ = [

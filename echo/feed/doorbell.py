@@ -36,11 +36,11 @@ Message = dict[str, Any]
 class Listener(Protocol):
     """What a node of this process does when something has been committed."""
 
-    def take_events(
-        self, events: Sequence[Event], committed_at: float | None
-    ) -> None: ...
+    def take_events(self, events: Sequence[Event], committed_at: float | None) -> None:
+        """Deliver events; ``committed_at`` is the publisher's clock, in Unix seconds."""
 
-    def take_changes(self, changed: Sequence[str], over: Sequence[str]) -> None: ...
+    def take_changes(self, changed: Sequence[str], over: Sequence[str]) -> None:
+        """Judge the readers of changed accounts; end those of sessions that are over."""
 
 
 # One for each event loop of this process that serves; used under the lock, in any thread.

@@ -90,6 +90,7 @@ class Event(Frame):
 
     @cached_property
     def id(self) -> EventId:
+        """Return the id that readers resume from."""
         return EventId(self.epoch, self.number)
 
     @cached_property
@@ -103,6 +104,7 @@ class Event(Frame):
 
     @cached_property
     def json(self) -> str:  # type: ignore[override]
+        """Return the frame as JSON text; id, topic and time need no escapes."""
         previous = (
             "null" if self.previous is None else f'"{self.epoch}-{self.previous}"'
         )

@@ -13,9 +13,10 @@ from collections.abc import Collection, Sequence
 
 from echo.feed import metrics
 from echo.feed.access import Interest, is_public, patterns_of
+from echo.feed.connection import return_seconds
 from echo.feed.event import Event
 from echo.feed.history import History
-from echo.feed.subscription import Subscription, return_seconds
+from echo.feed.subscription import Subscription
 from echo.feed.tallies import Tallies
 from echo.limits import ConnectionLimits
 from echo.protocol import CloseCode, EventId
@@ -156,7 +157,7 @@ class Hub:
     # --- the end -----------------------------------------------------------------------
 
     def return_seconds(self) -> float:
-        """Return when one of this process's readers is to come back, if all are ended."""
+        """Return how long one of this process's readers is to stay away if all are ended."""
         return return_seconds(len(self.subscriptions))
 
     def dismiss(self, subscription: Subscription) -> None:
@@ -179,7 +180,7 @@ class Hub:
         reason: str,
         retry_seconds: float | None,
     ) -> None:
-        """End subscriptions: the first now, the others a batch at a time.
+        """End subscriptions, soon and a batch at a time.
 
         Their clients come back after ``retry_seconds``; one by one for None.
         """
@@ -195,6 +196,7 @@ class Hub:
         reason: str,
         retry_seconds: float | None,
     ) -> None:
+        """End subscriptions, and let others have the event loop now and then."""
         count = len(subscriptions)
         for number, subscription in enumerate(subscriptions, 1):
             seconds = return_seconds(count) if retry_seconds is None else retry_seconds

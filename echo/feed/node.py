@@ -20,13 +20,14 @@ from django.db import DatabaseError
 from echo.feed import doorbell, processes, relay, retention, threads
 from echo.feed.access import Interest, Reader
 from echo.feed.cluster import Cluster, NodeList, Question, Survey
+from echo.feed.connection import Connection
 from echo.feed.event import Event
 from echo.feed.history import History
 from echo.feed.hub import Hub
 from echo.feed.relay import Relay
 from echo.feed.rights import Rights
 from echo.feed.shutdown import before_shutdown
-from echo.feed.subscription import Connection, Subscription
+from echo.feed.subscription import Subscription
 from echo.protocol import FeedQuery
 
 logger = logging.getLogger("echo.feed")
@@ -105,9 +106,11 @@ class Node:
     # --- doorbells of this process (see doorbell.Listener) ------------------------------
 
     def take_events(self, events: Sequence[Event], committed_at: float | None) -> None:
+        """Deliver events that this process has committed."""
         self.relay.take(events, committed_at)
 
     def take_changes(self, changed: Sequence[str], over: Sequence[str]) -> None:
+        """Judge the readers of accounts that this process has changed."""
         self.rights.take(changed, over)
 
     # --- subscriptions -----------------------------------------------------------------
@@ -192,6 +195,7 @@ async def get_node() -> Node:
 
 
 async def start_node() -> Node:
+    """Start this event loop's node. Raises DatabaseError when the log cannot be read."""
     node = Node()
     try:
         await node.start()

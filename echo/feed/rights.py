@@ -16,8 +16,9 @@ from django.conf import settings
 
 from echo.feed.access import Reader
 from echo.feed.accounts import accounts_of, identify
+from echo.feed.connection import STAY_AWAY_SECONDS, return_seconds
 from echo.feed.hub import Hub
-from echo.feed.subscription import STAY_AWAY_SECONDS, Subscription, return_seconds
+from echo.feed.subscription import Subscription
 from echo.feed.threads import accounts
 from echo.protocol import CloseCode
 

@@ -1,29 +1,27 @@
 """One reader of the feed: its position, its queue, and its way from the past to live.
 
-Is given a history, and calls back when it is closed; knows no hub. Hand-over, in three visible steps: ``register`` (live events are buffered from here on),
-``replay`` (pages of the log up to the head of that moment), and live, without a gap or a
-double. A reader too slow for its queue goes the same way again, at its own pace.
+Is given a history, and calls back when it is closed; knows no hub. Hand-over, in three
+visible steps: ``register`` (live events are buffered from here on), ``replay`` (pages of the
+log up to the head of that moment), and live, without a gap or a double. A reader too slow for its queue
+goes the same way again, at its own pace.
 """
 
 import asyncio
 import logging
-import random
-import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from typing import Any, Self
 
 from django.db import DatabaseError
 
 from echo.feed import log, metrics
 from echo.feed.access import Interest
+from echo.feed.connection import Connection
 from echo.feed.event import Event, Frame, Notice, reset
 from echo.feed.history import History
 from echo.feed.replay import Expired
-from echo.protocol import CUT_EXTENSION, CloseCode, EventId
+from echo.protocol import CloseCode, EventId
 
 logger = logging.getLogger("echo.feed")
 
@@ -33,17 +31,6 @@ MAX_QUEUED_BYTES = 1024 * 1024
 BYE_SECONDS = 5.0
 # How long a reader may wait to be judged; then it is told to come back and is judged then.
 MAX_HELD_SECONDS = 5.0
-# Clients that are ended together come back one by one.
-RECONNECTS_A_SECOND = 500
-MAX_SPREAD_SECONDS = 20.0
-# What a client is told that is not to come back: a stock EventSource knows no close code.
-STAY_AWAY_SECONDS = 24 * 60 * 60.0
-
-
-def return_seconds(count: int) -> float:
-    """Return when one of so many clients is to come back: each at a random time."""
-    spread = min(MAX_SPREAD_SECONDS, 0.5 + count / RECONNECTS_A_SECOND)
-    return random.uniform(0.1, spread)
 
 
 class State(Enum):
@@ -52,38 +39,6 @@ class State(Enum):
     BEHIND = "behind"  # from the log; live events are not kept for it
     REPLAYING = "replaying"  # from the log up to a fixed head; live events wait
     LIVE = "live"  # from its queue
-
-
-def do_nothing() -> None:
-    """Stand in for the ``cut`` of a server that has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """The connection that a subscription belongs to, as operators see it."""
-
-    # "websocket", "sse", "longpoll" or "shortpoll".
-    transport: str
-    # The client's, as the server knows it; empty on a Unix socket.
-    address: str = ""
-    user_agent: str = ""
-    # Closes it at once, without a word.
-    cut: Callable[[], None] = do_nothing
-    id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
-    # When it was opened, in Unix seconds.
-    since: float = field(default_factory=time.time)
-
-    @classmethod
-    def of(cls, scope: Mapping[str, Any], transport: str) -> Self:
-        """Return the connection of an ASGI scope, HTTP or WebSocket."""
-        client = scope.get("client")
-        agent = dict(scope["headers"]).get(b"user-agent", b"")
-        return cls(
-            transport=transport,
-            address=client[0] if client else "",
-            user_agent=agent.decode("latin-1"),
-            cut=scope.get("extensions", {}).get(CUT_EXTENSION, do_nothing),
-        )
 
 
 class Subscription:

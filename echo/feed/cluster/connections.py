@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from echo.feed.cluster.survey import Question
+from echo.feed.connection import STAY_AWAY_SECONDS
 from echo.feed.hub import BATCH_CONNECTIONS, Hub
-from echo.feed.subscription import STAY_AWAY_SECONDS, State, Subscription
+from echo.feed.subscription import State, Subscription
 from echo.protocol import MAX_CLOSE_REASON_BYTES, CloseCode, FeedError
 
 # Rows that a page, or the answer to `EndConnections`, has at most.

@@ -1,0 +1,57 @@
+"""The connection that a subscription belongs to, and when its client is to come back."""
+
+import random
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from echo.protocol import CUT_EXTENSION
+
+# Clients that are ended together come back one by one.
+RECONNECTS_A_SECOND = 500
+MAX_SPREAD_SECONDS = 20.0
+# What a client is told that is not to come back: a stock EventSource knows no close code.
+STAY_AWAY_SECONDS = 24 * 60 * 60.0
+
+
+def return_seconds(count: int) -> float:
+    """Return how many seconds one of so many clients is to wait before it comes back.
+
+    A random time, so that they do not come back together.
+    """
+    spread = min(MAX_SPREAD_SECONDS, 0.5 + count / RECONNECTS_A_SECOND)
+    return random.uniform(0.1, spread)
+
+
+def do_nothing() -> None:
+    """Stand in for the ``cut`` of a server that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The connection that a subscription belongs to, as operators see it."""
+
+    # "websocket", "sse", "longpoll" or "shortpoll".
+    transport: str
+    # The client's, as the server knows it; empty on a Unix socket.
+    address: str = ""
+    user_agent: str = ""
+    # Closes it at once, without a word.
+    cut: Callable[[], None] = do_nothing
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
+    # When it was opened, in Unix seconds.
+    since: float = field(default_factory=time.time)
+
+    @classmethod
+    def of(cls, scope: Mapping[str, Any], transport: str) -> Self:
+        """Return the connection of an ASGI scope, HTTP or WebSocket."""
+        client = scope.get("client")
+        agent = dict(scope["headers"]).get(b"user-agent", b"")
+        return cls(
+            transport=transport,
+            address=client[0] if client else "",
+            user_agent=agent.decode("latin-1"),
+            cut=scope.get("extensions", {}).get(CUT_EXTENSION, do_nothing),
+        )
