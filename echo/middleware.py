@@ -12,7 +12,7 @@ View = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 @async_only_middleware
 def json_errors(get_response: View) -> View:
-    """Leaves the other errors alone: their pages say more than a line of JSON could."""
+    """Replace 404 and 405 only: the pages of other errors have more than JSON could."""
 
     async def answer(request: HttpRequest) -> HttpResponse:
         response = await get_response(request)

@@ -39,7 +39,7 @@ class ReplyQueue:
     def __init__(self) -> None:
         self._replies: deque[Reply] = deque()  # the oldest first
         self._bytes = 0  # the sum of their sizes
-        self._changed = asyncio.Event()  # set by every change, cleared by who waits
+        self._changed = asyncio.Event()  # set by every change, cleared by a waiter
 
     async def put(self, reply: Reply) -> None:
         """Add a reply; wait for room, which stops the reading."""

@@ -34,7 +34,7 @@ test("a page's address gives back the form that made it", () => {
   });
 });
 
-test("names that are no knob or come twice are told, not lost", () => {
+test("unknown and repeated names are returned as ignored", () => {
   const read = parsePageQuery("?dealy=1&delay=1s&delay=2s", NAMES);
   assert.deepEqual(read.ignored, ["dealy", "delay"]);
   assert.equal(read.knobs.get("delay"), "1s");

@@ -44,7 +44,7 @@ test("the first event of a topic must follow what lies before the start", () => 
   assert.equal(broken.lost, 1);
 });
 
-test("a topic that was forgotten begins again and is no loss", () => {
+test("a deleted topic begins again without a loss", () => {
   const ledger = new Ledger(id(4));
   ledger.take(event(5, 4));
   ledger.take(event(9, null));
@@ -54,7 +54,7 @@ test("a topic that was forgotten begins again and is no loss", () => {
   assert.equal(ledger.lost, 1);
 });
 
-test("a heartbeat moves the cursor and hides no loss", () => {
+test("a heartbeat moves the cursor and does not hide a loss", () => {
   const ledger = new Ledger(id(4));
   ledger.take({ type: "heartbeat", last_event_id: id(7) });
   assert.equal(ledger.cursor, id(7));

@@ -19,7 +19,7 @@ test("a query that is refused is explained with the server's words", () => {
   );
 });
 
-test("a status that was asked for is told as such", () => {
+test("a status from the knob reject is explained by it", () => {
   assert.deepEqual(explainRefusal(valid({ reject: 418 }), []), {
     key: "refused_reject",
     values: { status: 418 },
@@ -56,7 +56,7 @@ test("an asterisk selects any offer, a name only itself", () => {
   assert.ok(!isSelected("", ["chat"]));
 });
 
-test("nobody there, and somebody else there, are told apart", () => {
+test("an unreachable server and another server have different explanations", () => {
   assert.equal(explainRefusal(null, []).key, "refused_unreachable");
   assert.deepEqual(explainRefusal({ status: 502, body: {} }, []), {
     key: "refused_status",

@@ -22,7 +22,7 @@ test("what was not sent has no round trip, and does not disturb the others", () 
   assert.equal(trips.received("a", 13), null);
 });
 
-test("bytes are told from text", () => {
+test("text and binary messages with the same content differ", () => {
   const trips = new RoundTrips();
   trips.sent(Uint8Array.of(97), 0);
   assert.equal(trips.received("a", 1), null);

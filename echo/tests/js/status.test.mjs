@@ -24,7 +24,7 @@ for (const [key, detail] of Object.entries(STATUSES)) {
   });
 }
 
-test("a wait is told in seconds, with what the server said", () => {
+test("a wait is shown in seconds, with the server's reason", () => {
   const detail = {
     state: "waiting",
     milliseconds: 1830,
