@@ -8,6 +8,7 @@ with ``receive()`` and answers with ``send()``.
 import asyncio
 import json
 import logging
+from random import Random
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -32,6 +33,9 @@ class EchoConsumer(AsyncWebsocketConsumer):
     database and no channel layer, so it reads ``receive()`` in a plain loop instead, which
     costs under 1 µs, and a client that does not read holds up only its own connection.
     """
+
+    knobs: Knobs  # the settings in the query string
+    random: Random  # decides a refusal by failure_rate, and the jitter
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope, self.receive_event, self.base_send = scope, receive, send

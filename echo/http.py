@@ -56,7 +56,8 @@ class HttpConsumer(AsyncHttpConsumer):
     old database connections; this one reads the events itself.
     """
 
-    method = "GET"
+    method = "GET"  # the only one that it accepts
+    request: ASGIRequest  # Django's parsed request; missing if it cannot be parsed
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope, self.receive_event, self.base_send = scope, receive, send

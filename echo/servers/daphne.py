@@ -83,9 +83,9 @@ class WebSocketProtocol(Protocol):
     """
 
     application_type = "websocket"  # Daphne reads it
-    _raw_query_string: (
-        bytes  # set by Daphne's WebRequest, which has read the request line
-    )
+    _raw_query_string: bytes  # set by Daphne, which has read the request line
+    response: Response  # the 101, unless the core refuses; from `handshake` on
+    subprotocols: list[str]  # offered by the client; from `handshake` on
 
     def __init__(self, server: "FaithfulServer") -> None:
         self.server = server

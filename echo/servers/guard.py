@@ -59,9 +59,8 @@ class Guard:
         self.advancing = False  # `advance` runs; parsing may call it again
         self.refused = False  # a refusal was sent; further bytes are discarded
         self.upgraded = False  # the connection belongs to a WebSocket
-        self.timer: asyncio.TimerHandle | None = (
-            None  # the current deadline, or the cut
-        )
+        # The deadline of what is awaited, or the cut after a refusal.
+        self.timer: asyncio.TimerHandle | None = None
         # What the timer waits for (head, body or silence), and of which request.
         self.deadline_for: tuple[str, int] | None = None
         self.set_deadline()
