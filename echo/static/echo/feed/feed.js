@@ -114,7 +114,7 @@ export class Feed extends EventTarget {
   /** Stop reading; keep the cursor. */
   close() {
     this.pageListeners?.abort();
-    // Before the state changes, or the other tabs would be told that the feed is closed.
+    // Before the state changes, or this tab would broadcast that the feed is closed.
     this.release();
     this.setState("closed");
     this.saveCursor();

@@ -9,7 +9,7 @@ export function connectPublishForm(form, text) {
   });
 }
 
-/** Publish what the form holds; return the text that says how it went. */
+/** Publish what the form holds; return the result as text. */
 async function publish(form, text) {
   const { topic, data, format } = form.elements;
   let body;
