@@ -25,14 +25,14 @@ class ConnectionLimits:
     @contextmanager
     def connection(self, address: str) -> Iterator[None]:
         """Count a connection while the block lasts. Raises TooMany at a limit."""
-        self.take(address)
+        self.reserve(address)
         try:
             yield
         finally:
-            self.free(address)
+            self.release(address)
 
-    def take(self, address: str) -> None:
-        """Count a connection until ``free``. Raises TooMany at a limit.
+    def reserve(self, address: str) -> None:
+        """Count a connection until ``release``. Raises TooMany at a limit.
 
         Call it before the first ``await``: otherwise all connections of a burst would pass.
         """
@@ -40,7 +40,7 @@ class ConnectionLimits:
         self.total += 1
         self.by_address[address] += 1
 
-    def free(self, address: str) -> None:
+    def release(self, address: str) -> None:
         """Stop counting one connection of an address."""
         self.total -= 1
         self.by_address[address] -= 1

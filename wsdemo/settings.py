@@ -269,7 +269,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "echo": {"level": LOG_LEVEL},
-        # Logs a traceback a second while Redis is down; the relay logs it once.
+        # Logs a traceback a second while Redis is down; cluster/channel.py warns once.
         "channels_redis": {"level": "CRITICAL"},
         "echo.messages": {"level": "INFO" if ECHO_LOG_MESSAGES else "WARNING"},
         "django": {"handlers": [], "level": LOG_LEVEL},

@@ -97,7 +97,7 @@ class NodeAdmin(ReadOnlyAdmin):
             **self.admin_site.each_context(request),
             "title": _("Nodes"),
             "charts": CHARTS,
-            "start": graph_start(site.log),
+            "start": graph_start(site.head),
         }
         return TemplateResponse(request, "admin/echo/node/change_list.html", context)
 
@@ -130,7 +130,7 @@ def table_context(site: feed.NodeList) -> dict[str, Any]:
     nodes = sorted(site.nodes, key=lambda node: node.started_at)
     # The graph's own events, one a second, come on top of the measured rate.
     rate = 1 + max(node.events_per_second for node in nodes)
-    rows = [Row.of(node, site.log, rate * MAX_REPORT_AGE_SECONDS) for node in nodes]
+    rows = [Row.of(node, site.head, rate * MAX_REPORT_AGE_SECONDS) for node in nodes]
     return {
         "rows": rows,
         "connections": sum(node.connections for node in nodes),

@@ -19,7 +19,7 @@ from echo.feed.cluster import (
     Survey,
 )
 from echo.feed.connection import Connection
-from echo.feed.event import Event, Frame, Notice, encode_data
+from echo.feed.event import Event, Frame, Notice, count_deliveries, encode_data
 from echo.feed.log import Published, renew_log
 from echo.feed.node import get_node, list_nodes, subscribe, survey
 from echo.feed.publish import apublish, apublish_many, publish, publish_many
@@ -58,6 +58,7 @@ __all__ = [
     "announce_changed_accounts",
     "apublish",
     "apublish_many",
+    "count_deliveries",
     "encode_data",
     "find_reader",
     "find_token_publisher",

@@ -65,6 +65,8 @@ class Interest:
     reader: Reader = field(default_factory=Reader)
 
     def __post_init__(self) -> None:
+        # Each once: the hub's index has a place for each.
+        object.__setattr__(self, "patterns", tuple(dict.fromkeys(self.patterns)))
         for pattern in self.patterns:
             if not self.reader.may_read(pattern):
                 raise NotAllowed(

@@ -12,7 +12,7 @@ from echo.protocol import CUT_EXTENSION
 # Clients that are ended together come back one by one.
 RECONNECTS_A_SECOND = 500
 MAX_SPREAD_SECONDS = 20.0
-# What a client is told that is not to come back: a stock EventSource knows no close code.
+# The wait of a client that must not reconnect: a stock EventSource ignores close codes.
 STAY_AWAY_SECONDS = 24 * 60 * 60.0
 
 

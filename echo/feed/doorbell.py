@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
@@ -36,21 +35,25 @@ Message = dict[str, Any]
 class Listener(Protocol):
     """What a node of this process does when something has been committed."""
 
-    def take_events(self, events: Sequence[Event], committed_at: float | None) -> None:
+    def receive_events(
+        self, events: Sequence[Event], committed_at: float | None
+    ) -> None:
         """Deliver events; ``committed_at`` is the publisher's clock, in Unix seconds."""
 
-    def take_changes(self, changed: Sequence[str], over: Sequence[str]) -> None:
+    def receive_changes(self, changed: Sequence[str], over: Sequence[str]) -> None:
         """Judge the readers of changed accounts; end those of sessions that are over."""
 
 
 # One for each event loop of this process that serves; used under the lock, in any thread.
-listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, Listener] = WeakKeyDictionary()
+listeners: dict[asyncio.AbstractEventLoop, Listener] = {}
 listeners_lock = threading.Lock()
 
 
 def add_listener(loop: asyncio.AbstractEventLoop, listener: Listener) -> None:
-    """Call a listener in its event loop from now on, until the loop is garbage."""
+    """Call a listener in its event loop from now on, until the loop is closed."""
     with listeners_lock:
+        for closed in [known for known in listeners if known.is_closed()]:
+            del listeners[closed]
         listeners[loop] = listener
 
 
@@ -69,7 +72,7 @@ def open_listeners() -> list[tuple[asyncio.AbstractEventLoop, Listener]]:
 def ring_events(events: Sequence[Event]) -> None:
     """Announce events that have just been committed, all of one epoch."""
     committed_at = time.time()
-    call_listeners(lambda listener: listener.take_events(events, committed_at))
+    call_listeners(lambda listener: listener.receive_events(events, committed_at))
     send_to_nodes(events[0].epoch, pack_events(events, committed_at))
 
 
@@ -80,7 +83,7 @@ def ring_changes(
 
     The epoch names the group of the other nodes; it is asked for where there are any.
     """
-    call_listeners(lambda listener: listener.take_changes(changed, over))
+    call_listeners(lambda listener: listener.receive_changes(changed, over))
     if reaches_others(get_channel_layer()):
         message = {"type": "feed.judge", "changed": changed, "over": over}
         send_to_nodes(find_epoch(), message)

@@ -4,7 +4,7 @@ Every subscription is given the same object, so what is encoded here is shared b
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -141,3 +141,10 @@ class Notice(Frame):
 def reset(reason: str, asked: object, cursor: EventId) -> Notice:
     """Return the notice of a gap after ``asked``; the stream goes on at ``cursor``."""
     return Notice("reset", cursor, reason=reason, asked=str(asked))
+
+
+def count_deliveries(frames: Iterable[Frame]) -> None:
+    """Count that frames are delivered; a transport calls it right before it sends them."""
+    for frame in frames:
+        if frame.on_delivery is not None:
+            frame.on_delivery()

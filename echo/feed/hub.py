@@ -21,6 +21,9 @@ from echo.feed.tallies import Tallies
 from echo.limits import ConnectionLimits
 from echo.protocol import CloseCode, EventId
 
+# The key in the index of signed-in readers of *; no pattern has a space. They alone may be
+# given more than what is public.
+SIGNED_IN = "* signed in"
 # How long `drain` waits for the readers to be gone.
 DRAIN_SECONDS = 2.0
 # Connections that are gone through before the event loop has its turn.
@@ -30,13 +33,13 @@ BATCH_CONNECTIONS = 250
 class Hub:
     """The subscriptions of one process, by their connection and by what they read."""
 
-    def __init__(self, node: str, history: History) -> None:
+    def __init__(self, node_name: str, history: History) -> None:
         # The name of this node.
-        self.node = node
+        self.node_name = node_name
         self.history = history
         # The open subscriptions, by their connection's id.
         self.subscriptions: dict[str, Subscription] = {}
-        # The same by each of their patterns; a pattern that nobody reads is not there.
+        # The same by each of their `index_keys`; a key without readers is not there.
         self.by_pattern: dict[str, dict[str, Subscription]] = {}
         # How many there are of each transport.
         self.transports: Counter[str] = Counter()
@@ -48,7 +51,7 @@ class Hub:
         self.is_draining = False
         # Set when the last reader has gone while draining.
         self.drained = asyncio.Event()
-        # Those that end many connections, kept until they are done.
+        # The tasks of `end`, kept until they are done.
         self.endings: set[asyncio.Task[None]] = set()
 
     # --- who reads ---------------------------------------------------------------------
@@ -70,9 +73,9 @@ class Hub:
         connection = subscription.connection
         if self.subscriptions.pop(connection.id, None) is None:
             return
+        self.limits.release(connection.address)
         self.unindex(subscription)
         self.transports[connection.transport] -= 1
-        self.limits.free(connection.address)
         metrics.connections.labels(connection.transport).dec()
         if self.is_draining and not self.subscriptions:
             self.drained.set()
@@ -84,31 +87,34 @@ class Hub:
         self.index(subscription)
 
     def index(self, subscription: Subscription) -> None:
-        """Find a subscription by its patterns from now on."""
-        for pattern in subscription.interest.patterns:
-            readers = self.by_pattern.setdefault(pattern, {})
+        """Add a subscription to the index of patterns."""
+        for key in index_keys(subscription.interest):
+            readers = self.by_pattern.setdefault(key, {})
             readers[subscription.connection.id] = subscription
 
     def unindex(self, subscription: Subscription) -> None:
-        """Find a subscription by its patterns no more."""
-        for pattern in subscription.interest.patterns:
-            readers = self.by_pattern[pattern]
+        """Remove a subscription from the index of patterns."""
+        for key in index_keys(subscription.interest):
+            readers = self.by_pattern[key]
             del readers[subscription.connection.id]
             if not readers:
-                del self.by_pattern[pattern]
+                del self.by_pattern[key]
 
     def readers(self, topic: str) -> Collection[Subscription]:
-        """Return the subscriptions that read a topic and may, each once."""
+        """Return the subscriptions that read a topic and may, each once.
+
+        Copy it before an await: it may be a view of the index.
+        """
         found = [
             readers
             for pattern in patterns_of(topic)
             if (readers := self.by_pattern.get(pattern)) is not None
         ]
-        # A pattern but * was judged as a whole when its interest was made.
+        # Any pattern but * was judged as a whole when its interest was made.
         if not is_public(topic) and "*" in self.by_pattern:
             found[-1] = {
                 identity: subscription
-                for identity, subscription in found[-1].items()
+                for identity, subscription in self.by_pattern.get(SIGNED_IN, {}).items()
                 if subscription.interest.reader.may_read(topic)
             }
         if len(found) == 1:
@@ -125,7 +131,7 @@ class Hub:
         """Offer the next event to everybody who reads its topic."""
         self.history.append(event)
         readers = self.readers(event.topic)
-        event = self.tallies.offer(event, len(readers), committed_at)
+        event = self.tallies.record_offer(event, len(readers), committed_at)
         for subscription in readers:
             subscription.offer(event)
         metrics.events.inc()
@@ -180,26 +186,33 @@ class Hub:
         reason: str,
         retry_seconds: float | None,
     ) -> None:
-        """End subscriptions, soon and a batch at a time.
+        """End subscriptions: a batch of them now, the others soon.
 
         Their clients come back after ``retry_seconds``; one by one for None.
         """
-        ending = self.end_in_batches(subscriptions, code, reason, retry_seconds)
-        task = asyncio.create_task(ending, name="feed endings")
-        self.endings.add(task)
-        task.add_done_callback(self.endings.discard)
-
-    async def end_in_batches(
-        self,
-        subscriptions: Sequence[Subscription],
-        code: CloseCode,
-        reason: str,
-        retry_seconds: float | None,
-    ) -> None:
-        """End subscriptions, and let others have the event loop now and then."""
         count = len(subscriptions)
-        for number, subscription in enumerate(subscriptions, 1):
-            seconds = return_seconds(count) if retry_seconds is None else retry_seconds
-            subscription.end(code, reason, seconds)
-            if number % BATCH_CONNECTIONS == 0:
+
+        def end_batch(start: int) -> None:
+            for subscription in subscriptions[start : start + BATCH_CONNECTIONS]:
+                seconds = retry_seconds
+                subscription.end(
+                    code, reason, return_seconds(count) if seconds is None else seconds
+                )
+
+        async def end_others() -> None:
+            for start in range(BATCH_CONNECTIONS, count, BATCH_CONNECTIONS):
                 await asyncio.sleep(0)
+                end_batch(start)
+
+        end_batch(0)
+        if count > BATCH_CONNECTIONS:
+            task = asyncio.create_task(end_others(), name="feed endings")
+            self.endings.add(task)
+            task.add_done_callback(self.endings.discard)
+
+
+def index_keys(interest: Interest) -> list[str]:
+    """Return the keys of an interest's subscription in the index of patterns."""
+    is_signed_in = interest.reader.user_id is not None or interest.reader.is_staff
+    keys = list(interest.patterns)
+    return [*keys, SIGNED_IN] if "*" in keys and is_signed_in else keys

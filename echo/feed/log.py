@@ -302,7 +302,7 @@ def fill_page(rows: Iterable[tuple[Any, ...]]) -> tuple[list[Event], bool]:
             is_all = False
             break
         found.append(row)
-    epoch = head().epoch if found else ""  # after the rows: see Relay.take_tail
+    epoch = head().epoch if found else ""  # after the rows: see Relay.fan_out_page
     events = [
         Event(epoch, number, topic, previous, wire_time(sent_at), data, source)
         for number, topic, previous, sent_at, data, source in found

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
-from weakref import WeakKeyDictionary
 
 from django.db import DatabaseError
 
@@ -91,27 +90,31 @@ class Node:
 
     async def stop(self) -> None:
         """End the node's tasks; its readers are not sent ``bye``."""
-        for task in self.tasks:
+        tasks = [*self.tasks, *self.cluster.tasks, *self.hub.endings]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self.relay.stop()
         doorbell.remove_listener(self.loop)
         with nodes_lock:
             nodes.pop(self.loop, None)
 
+    # A method, because the relay is made before the cluster that it calls.
     def follow_log(self) -> None:
         """Move to the group of the log's new life."""
         self.cluster.follow_log()
 
     # --- doorbells of this process (see doorbell.Listener) ------------------------------
 
-    def take_events(self, events: Sequence[Event], committed_at: float | None) -> None:
+    def receive_events(
+        self, events: Sequence[Event], committed_at: float | None
+    ) -> None:
         """Deliver events that this process has committed."""
-        self.relay.take(events, committed_at)
+        self.relay.receive_events(events, committed_at)
 
-    def take_changes(self, changed: Sequence[str], over: Sequence[str]) -> None:
+    def receive_changes(self, changed: Sequence[str], over: Sequence[str]) -> None:
         """Judge the readers of accounts that this process has changed."""
-        self.rights.take(changed, over)
+        self.rights.receive_changes(changed, over)
 
     # --- subscriptions -----------------------------------------------------------------
 
@@ -127,20 +130,20 @@ class Node:
         Raises FeedError for a ``since`` that is no id, TooMany at a limit, and a
         DatabaseError when the log is needed and cannot be read.
         """
-        self.hub.limits.take(connection.address)
+        self.hub.limits.reserve(connection.address)
         try:
             cursor, notice = await self.relay.find_start(
                 interest, since, connection.address
             )
         except BaseException:
-            self.hub.limits.free(connection.address)
+            self.hub.limits.release(connection.address)
             raise
         subscription = Subscription(
             self.history,
             interest,
             connection,
             heartbeat_seconds,
-            node=self.name,
+            node_name=self.name,
             on_close=self.unsubscribe,
             return_seconds=self.hub.return_seconds,
         )
@@ -169,11 +172,10 @@ async def keep_running(job: Job) -> None:
 
 # --- this process's nodes --------------------------------------------------------------
 
-nodes: WeakKeyDictionary[asyncio.AbstractEventLoop, Node] = WeakKeyDictionary()
-starting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Node]] = (
-    WeakKeyDictionary()
-)
-# Held while either is looked at or changed: `runserver` and tests have several loops.
+# By event loop; closed loops are dropped when another node starts.
+nodes: dict[asyncio.AbstractEventLoop, Node] = {}
+starting: dict[asyncio.AbstractEventLoop, asyncio.Task[Node]] = {}
+# Held while either is looked at or changed: a process may have loops in several threads.
 nodes_lock = threading.Lock()
 start_failures = Failures()
 
@@ -203,6 +205,8 @@ async def start_node() -> Node:
         start_failures.warn("the log cannot be read", error)
         raise
     with nodes_lock:
+        for loop in [loop for loop in nodes if loop.is_closed()]:
+            del nodes[loop]
         nodes[node.loop] = node
     doorbell.add_listener(node.loop, node)
     return node

@@ -45,7 +45,7 @@ class Relay:
         # Notices commits of other processes on SQLite.
         self.watch: log.CommitWatch | None = None
         # False when the log has refused to be read; slow reads leave it as it was.
-        self.log_up = True
+        self.is_log_up = True
         # When the log was last read, by the loop's clock.
         self.log_seen_at = self.loop.time()
 
@@ -62,7 +62,9 @@ class Relay:
 
     # --- doorbells ---------------------------------------------------------------------
 
-    def take(self, events: Iterable[Event], committed_at: float | None = None) -> None:
+    def receive_events(
+        self, events: Iterable[Event], committed_at: float | None = None
+    ) -> None:
         """Fan out those of a doorbell's events that come next; look at the log for a gap."""
         for event in events:
             head = self.history.head
@@ -104,7 +106,7 @@ class Relay:
                 metrics.gaps_healed.inc()
                 head = self.history.head
                 events = await history.read_tail(head.number, last.number)
-                if not self.take_tail(head, events, last):
+                if not self.fan_out_page(head, events, last):
                     return
                 # The writers' turn: their queues hold a page or two.
                 await asyncio.sleep(0)
@@ -116,9 +118,9 @@ class Relay:
         except threads.Unanswered:  # slow, or not at all: `log_seen_at` says so
             raise
         except Exception:
-            self.log_up = False
+            self.is_log_up = False
             raise
-        self.log_up = True
+        self.is_log_up = True
         self.log_seen_at = self.loop.time()
         return head
 
@@ -127,7 +129,7 @@ class Relay:
         """Return how long ago the log was last read."""
         return self.loop.time() - self.log_seen_at
 
-    def take_tail(self, head: EventId, events: list[Event], last: EventId) -> bool:
+    def fan_out_page(self, head: EventId, events: list[Event], last: EventId) -> bool:
         """Fan out a page that was read after ``head``; return False if there is no more.
 
         Where retention has been faster than this relay, each reader finds out for itself

@@ -23,7 +23,7 @@ from echo.feed.threads import accounts
 from echo.protocol import CloseCode
 
 # Connections whose sessions and users are read with one query each.
-BATCH_CONNECTIONS = 250
+BATCH_READERS = 250
 # Longer than a handshake takes: its reader may have been found before an account changed.
 REMEMBERED_SECONDS = 30.0
 REMEMBERED_CHANGES = 10_000
@@ -79,7 +79,7 @@ class Rights:
 
     # --- what has changed --------------------------------------------------------------
 
-    def take(self, changed: Iterable[str], over: Iterable[str]) -> None:
+    def receive_changes(self, changed: Iterable[str], over: Iterable[str]) -> None:
         """Judge the readers of accounts that changed; those of sessions that are over, now."""
         for account in changed:
             for subscription in self.found(account):
@@ -123,7 +123,7 @@ class Rights:
     async def judge_suspects(self) -> None:
         """Judge until nobody is suspected; a failure leaves the others to the next time."""
         while self.suspects:
-            batch = dict(islice(self.suspects.items(), BATCH_CONNECTIONS))
+            batch = dict(islice(self.suspects.items(), BATCH_READERS))
             for identity in batch:
                 del self.suspects[identity]
             try:

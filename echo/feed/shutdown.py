@@ -1,4 +1,4 @@
-"""Lets readers be sent ``bye`` before the server acts on a signal; knows no server by name.
+"""Drains the hub before the server acts on a signal; knows no server by name.
 
 uvicorn closes every socket the moment it stops, and waits for streams that would go on for
 ever; Daphne cuts them. Either is too late for a ``bye``. So the signal is handled here

@@ -1,9 +1,9 @@
 """One reader of the feed: its position, its queue, and its way from the past to live.
 
-Is given a history, and calls back when it is closed; knows no hub. Hand-over, in three
-visible steps: ``register`` (live events are buffered from here on), ``replay`` (pages of the
-log up to the head of that moment), and live, without a gap or a double. A reader too slow for its queue
-goes the same way again, at its own pace.
+Takes a history and a callback for its end; imports no hub. Hand-over, in three visible
+steps: ``register`` (live events are queued from here on), ``replay`` (pages of the log up to
+the head of that moment), and live, without a gap or a double. A reader too slow for its
+queue goes the same way again, at its own pace.
 """
 
 import asyncio
@@ -29,7 +29,8 @@ MAX_QUEUED_EVENTS = 1000
 MAX_QUEUED_BYTES = 1024 * 1024
 # How long a client may take to read ``bye`` and to be gone; then it is cut.
 BYE_SECONDS = 5.0
-# How long a reader may wait to be judged; then it is told to come back and is judged then.
+# How long events are held back while the reader's rights are checked; then it must
+# reconnect.
 MAX_HELD_SECONDS = 5.0
 
 
@@ -51,7 +52,7 @@ class Subscription:
         connection: Connection,
         heartbeat_seconds: float,
         *,
-        node: str,
+        node_name: str,
         on_close: Callable[["Subscription"], None],
         return_seconds: Callable[[], float],
     ) -> None:
@@ -61,7 +62,7 @@ class Subscription:
         # After so long without a frame a heartbeat is due.
         self.heartbeat_seconds = heartbeat_seconds
         # The name of the node, for the hello.
-        self.node = node
+        self.node_name = node_name
         # Called when the transport has closed it.
         self.on_close = on_close
         # Returns when its client is to come back, if all of this node's are ended.
@@ -217,12 +218,6 @@ class Subscription:
         # After a bye nothing: the client resumes after the last event that it was sent.
         return self.bye is None and self.interest.matches(frame.topic)
 
-    def sending(self, *frames: Frame) -> None:
-        """Count the delivery of frames; the transport calls it right before it sends them."""
-        for frame in frames:
-            if frame.on_delivery is not None:
-                frame.on_delivery()
-
     async def due(self) -> Sequence[Frame]:
         """Return the frames that are due now: notices, else a page of the log, else the queue."""
         if self.notices:
@@ -353,7 +348,7 @@ class Subscription:
             "hello",
             None if self.notices else self.position,
             connection=self.connection.id,
-            node=self.node,
+            node=self.node_name,
             oldest=str(oldest),
             resumed=self.resumed,
             heartbeat_seconds=self.heartbeat_seconds,

@@ -38,14 +38,15 @@ class Tally:
     offered: int
     # Shared by all tallies of the node.
     delays: Delays
-    # The publisher's clock, right after its COMMIT; None where no doorbell said so.
+    # The publisher's clock, right after its COMMIT; None if the event came from the log and
+    # not by a doorbell.
     committed_at: float | None = None
     # How many connections a transport has sent it to.
     delivered: int = 0
     # When that last happened.
     last_at: float | None = None
 
-    def count(self) -> None:
+    def add_delivery(self) -> None:
         """Count one more connection that is being sent the event."""
         self.last_at = time.time()
         self.delivered += 1
@@ -78,11 +79,11 @@ class Tallies:
         # Of the second under way: see `take_second`.
         self.delays: Delays = Counter()
         self.event_count = 0
-        self.delivery_count = 0
+        self.offer_count = 0
         # True when the next event is to be tallied, for the delays in the figures.
         self.wants_sample = False
 
-    def offer(
+    def record_offer(
         self, event: Event, readers: int, committed_at: float | None = None
     ) -> Event:
         """Count an event that is about to be offered; return it with a tally if it has one."""
@@ -92,7 +93,7 @@ class Tallies:
         if event.topic == STATS_TOPIC:
             return event
         self.event_count += 1
-        self.delivery_count += readers
+        self.offer_count += readers
         is_sample, self.wants_sample = self.wants_sample, False
         if is_sample or event.source == EventRow.Source.ADMIN:
             return self.tallied(event, readers, committed_at)
@@ -112,7 +113,7 @@ class Tallies:
         self.tallies[event.number] = tally
         if len(self.tallies) > MAX_TALLIES:
             self.tallies.popitem(last=False)
-        return replace(event, on_delivery=tally.count)
+        return replace(event, on_delivery=tally.add_delivery)
 
     def find(self, event_id: EventId) -> Tally | None:
         """Return an event's tally; None if it has none, or is of another life of the log."""
@@ -124,7 +125,7 @@ class Tallies:
         if (tally := self.find(event.id)) is not None:
             tally.committed_at = tally.committed_at or committed_at
 
-    def count(self, number: int) -> int | None:
+    def deliveries_of(self, number: int) -> int | None:
         """Return how many connections an event was sent to; None if it is not remembered."""
         tally = self.tallies.get(number)
         return self.offered.get(number) if tally is None else tally.delivered
@@ -133,10 +134,10 @@ class Tallies:
         """Return the events, deliveries and delays since the last call."""
         events, deliveries, delays = (
             self.event_count,
-            self.delivery_count,
+            self.offer_count,
             self.delays.copy(),
         )
-        self.event_count = self.delivery_count = 0
+        self.event_count = self.offer_count = 0
         self.delays.clear()
         return events, deliveries, delays
 

@@ -4,7 +4,15 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from echo.feed import Connection, Frame, Notice, Subscription, find_reader, subscribe
+from echo.feed import (
+    Connection,
+    Frame,
+    Notice,
+    Subscription,
+    count_deliveries,
+    find_reader,
+    subscribe,
+)
 from echo.http import JSON, HttpConsumer
 from echo.protocol import EVENT_ID, FeedQuery
 
@@ -73,7 +81,7 @@ def encode_answer(frames: Sequence[Frame], subscription: Subscription) -> bytes:
 
     ``bye`` is in it only if the server has ended the subscription.
     """
-    subscription.sending(*frames)
+    count_deliveries(frames)
     events = ",".join([frame.json for frame in frames if frame.type == "event"])
     reset = next((frame for frame in frames if frame.type == "reset"), None)
     # From the subscription, not from the frames: it may have ended while they were read.

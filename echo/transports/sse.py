@@ -4,7 +4,7 @@ import random
 
 from django.conf import settings
 
-from echo.feed import Connection, Subscription, find_reader, subscribe
+from echo.feed import Connection, Subscription, count_deliveries, find_reader, subscribe
 from echo.http import HttpConsumer
 from echo.protocol import FeedQuery
 
@@ -50,7 +50,7 @@ class SseConsumer(HttpConsumer):
         await self.send_body(retry + hello, more_body=True)
         while not subscription.is_over:
             frames = await subscription.next()
-            subscription.sending(*frames)
+            count_deliveries(frames)
             chunk = b"".join([frame.sse for frame in frames])
             await self.send_body(chunk, more_body=True)
         await self.send_body(b"")

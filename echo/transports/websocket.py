@@ -10,7 +10,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import DatabaseError
 
-from echo.feed import Connection, Subscription, find_reader, subscribe
+from echo.feed import Connection, Subscription, count_deliveries, find_reader, subscribe
 from echo.handshake import refuse
 from echo.protocol import (
     LOG_RETRY_SECONDS,
@@ -26,8 +26,8 @@ logger = logging.getLogger("echo.feed")
 class FeedConsumer(AsyncWebsocketConsumer):
     """One reader's WebSocket: sends the subscription's frames, and accepts no messages.
 
-    Reads ``receive()`` in a plain loop, for the same reason as the echo. It has no channel:
-    the relay has one for the whole process.
+    Reads ``receive()`` in a plain loop, for the same reason as the echo. It needs no channel
+    of its own: the node has one, see feed/cluster/channel.py.
     """
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -86,7 +86,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
                     if not subscription.rights_changed or await subscription.may_send(
                         frame
                     ):
-                        subscription.sending(frame)
+                        count_deliveries((frame,))
                         await send(frame.message)
             assert subscription.bye is not None
             bye = subscription.bye.fields

@@ -32,7 +32,7 @@ async def readyz(request: HttpRequest) -> HttpResponse:
         node = await get_node()
     except DatabaseError:
         return Utf8Json({"status": "down", "log": "down"}, status=503)
-    log = log_state(node.relay.log_up, node.relay.log_age_seconds)
+    log = log_state(node.relay.is_log_up, node.relay.log_age_seconds)
     known = node.cluster.stats.state()
     state = {
         "node": known.node,

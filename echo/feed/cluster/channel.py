@@ -59,27 +59,33 @@ class Channel:
     async def close(self) -> None:
         """Leave the group, as far as the layer lets it."""
         name, joined, self.name, self.joined = self.name, self.joined, None, None
-        if name is None or joined is None:
+        if name is None:
             return
         with contextlib.suppress(Exception):
             async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-                await self.layer.group_discard(joined, name)
+                # Also one that could not be joined: channels_redis.pubsub notes the member
+                # first, and would queue every message for it from then on.
+                for group in {joined or self.group, self.group}:
+                    await self.layer.group_discard(group, name)
 
     async def follow_log(self) -> None:
         """Join the group of the log's present life; no-op when this node is in it.
 
         Nodes that have not seen the new life yet are made to look, and follow.
         """
-        async with self.moving:
-            if self.name is None or self.joined == self.group:
+        # With a timeout: the caller sends the pulses, and has to notice a layer that hangs.
+        async with self.moving, asyncio.timeout(SEND_TIMEOUT_SECONDS):
+            name, before, after = self.name, self.joined, self.group
+            if name is None or before == after:
                 return
-            before, self.joined = self.joined, None
-            after = self.group
-            await self.layer.group_add(after, self.name)
+            await self.layer.group_add(after, name)
+            if self.name != name:  # closed meanwhile
+                await self.layer.group_discard(after, name)
+                return
             self.joined = after
             if before is not None:
                 await self.layer.group_send(before, {"type": "feed.look"})
-                await self.layer.group_discard(before, self.name)
+                await self.layer.group_discard(before, name)
 
     async def send(self, message: Message) -> None:
         """Send a message to all nodes, this one included."""

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from echo.feed import metrics
 from echo.feed.cluster.channel import Channel
@@ -32,7 +32,7 @@ class Cluster:
         # Takes the accounts that changed on other nodes.
         self.rights = rights
         self.channel = Channel(relay.history, clock)
-        self.presence = Presence(relay.hub.node, clock)
+        self.presence = Presence(relay.hub.node_name, clock)
         self.surveys = Surveys(relay.hub, self.channel, self.presence, clock)
         self.stats = Stats(relay, self.channel, self.presence)
         # Replies and the like, kept until they are done.
@@ -47,7 +47,7 @@ class Cluster:
 
     def follow_log(self) -> None:
         """Move to the group of the log's present life, soon."""
-        self.background(self.channel.follow_log())
+        self.background(self.channel.follow_log)
 
     def list_nodes(self, log: EventId | None) -> NodeList:
         """Return all nodes: this one as it is, the others as of their last pulse."""
@@ -66,7 +66,12 @@ class Cluster:
             )  # nodes that do not know this one answer with theirs
             self.presence.settle()
             while True:
-                self.receive(await self.channel.receive())
+                message = await self.channel.receive()
+                # An exception would cost the channel, and what comes until it is open again.
+                try:
+                    self.dispatch(message)
+                except (KeyError, TypeError, ValueError) as error:  # another version's
+                    logger.debug("a message was not understood: %r", error)
         finally:
             await self.channel.close()
 
@@ -95,43 +100,45 @@ class Cluster:
 
     # --- messages ----------------------------------------------------------------------
 
-    def receive(self, message: Message) -> None:
+    def dispatch(self, message: Message) -> None:
         """Hand a message of the group to what it is for."""
         if self.channel.note_received():
             self.relay.look.set()  # messages may have been lost
         match message["type"]:
             case "feed.events":
-                self.relay.take(unpack_events(message), message.get("committed_at"))
+                self.relay.receive_events(
+                    unpack_events(message), message.get("committed_at")
+                )
             case "feed.look":
                 self.relay.look.set()
             case "feed.pulse":
-                self.take_pulse(message)
+                self.receive_pulse(message)
             case "feed.judge":
-                self.rights.take(message["changed"], message["over"])
+                self.rights.receive_changes(message["changed"], message["over"])
             case "feed.ask":
-                self.background(self.surveys.reply(message))
+                self.background(partial(self.surveys.reply, message))
             case "feed.answer":
-                self.surveys.take_answer(message)
+                self.surveys.receive_answer(message)
             case unknown:  # of a newer version, while nodes are exchanged one by one
                 logger.debug("the channel layer brought an unknown %r", unknown)
 
-    def take_pulse(self, message: Message) -> None:
+    def receive_pulse(self, message: Message) -> None:
         """Note a node's pulse; look at the log if it has seen more, or less."""
         if message["head"] != str(self.relay.history.head):
             self.relay.look.set()
-        if self.presence.take(message):
-            self.background(self.send_pulse())
+        if self.presence.receive_pulse(message):
+            self.background(self.send_pulse)
 
-    def background(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine in a task that is kept until it is done."""
-        task = asyncio.create_task(log_failure(coroutine), name="feed cluster")
+    def background(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run a coroutine function in a task that is kept until it is done."""
+        task = asyncio.create_task(log_failure(function), name="feed cluster")
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
 
-async def log_failure(coroutine: Coroutine[Any, Any, None]) -> None:
+async def log_failure(function: Callable[[], Awaitable[None]]) -> None:
     """Log failed replies; the asker times out."""
     try:
-        await coroutine
+        await function()
     except Exception as error:  # noqa: BLE001 -- the layer's client's, or a newer version's
         logger.debug("a message was not sent: %r", error)

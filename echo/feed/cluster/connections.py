@@ -56,7 +56,7 @@ class ConnectionRow:
         head = subscription.history.head
         return cls(
             id=connection.id,
-            node=subscription.node,
+            node=subscription.node_name,
             transport=connection.transport,
             user=subscription.interest.reader.username,
             address=connection.address,
@@ -115,7 +115,7 @@ class ListConnections(Question[ConnectionList, ConnectionList]):
 
     async def find(self, hub: Hub) -> list[Subscription]:
         """Return this node's connections that match."""
-        if self.node not in ("", hub.node):
+        if self.node not in ("", hub.node_name):
             return []
         if self.ids:
             known = map(hub.subscriptions.get, self.ids)

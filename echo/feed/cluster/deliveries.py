@@ -44,7 +44,9 @@ class CountDeliveries(Question[list[list[int]], dict[int, int]]):
     numbers: tuple[int, ...]
 
     async def answer(self, hub: Hub) -> list[list[int]]:
-        counts = ((number, hub.tallies.count(number)) for number in self.numbers)
+        counts = (
+            (number, hub.tallies.deliveries_of(number)) for number in self.numbers
+        )
         return [[number, count] for number, count in counts if count is not None]
 
     def merge(self, answers: Collection[list[list[int]]]) -> dict[int, int]:
@@ -76,7 +78,7 @@ class Receipt:
     offered: int = 0
     # How many of them have been sent it live.
     delivered: int = 0
-    # How many of them have yet to come to it, and how many of those get it from the log.
+    # How many have not reached it yet, and how many of those read it from the log.
     waiting: int = 0
     catching_up: int = 0
     # From its COMMIT to the last of these deliveries; None before the first.

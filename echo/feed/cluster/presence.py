@@ -15,7 +15,7 @@ SETTLE_SECONDS = 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeState:
-    """What a node tells of itself with each pulse."""
+    """A node's state, as its pulse carries it."""
 
     # Its name.
     node: str
@@ -48,8 +48,10 @@ class NodeState:
     clock_ahead_seconds: float = 0.0
 
     def pulse(self) -> Message:
-        """Return the message that tells the other nodes."""
-        return asdict(self) | {"type": "feed.pulse", "told_at": time.time()}
+        """Return the pulse: the message with this state."""
+        state = asdict(self) | {"type": "feed.pulse", "told_at": time.time()}
+        del state["clock_ahead_seconds"]  # the receiver's to know
+        return state
 
     @classmethod
     def of(cls, pulse: Message) -> "NodeState | None":
@@ -67,7 +69,7 @@ class NodeList:
     """All nodes of the site, as one of them knows them; itself first."""
 
     # The log's head; None while it cannot be read.
-    log: EventId | None
+    head: EventId | None
     nodes: list[NodeState]
     # True when other processes may serve, whom no channel layer reaches.
     is_isolated: bool
@@ -76,9 +78,9 @@ class NodeList:
 class Presence:
     """The other nodes that are alive."""
 
-    def __init__(self, node: str, clock: Callable[[], float]) -> None:
+    def __init__(self, node_name: str, clock: Callable[[], float]) -> None:
         # The name of this node.
-        self.node = node
+        self.node_name = node_name
         # In seconds, monotonic.
         self.clock = clock
         # By name: when the last pulse of each came, by the clock, and what it said.
@@ -90,10 +92,10 @@ class Presence:
         """Expect the answers to this node's first pulse."""
         self.settled_at = self.clock() + SETTLE_SECONDS
 
-    def take(self, pulse: Message) -> bool:
+    def receive_pulse(self, pulse: Message) -> bool:
         """Note that another node is alive; return True for one that was not known."""
         state = NodeState.of(pulse)
-        if state is None or state.node == self.node:
+        if state is None or state.node == self.node_name:
             return False
         is_new = state.node not in self.known
         self.known[state.node] = self.clock(), state

@@ -62,7 +62,7 @@ class Stats:
             is_watched = self.watchers or any(other.watchers for other in others)
             self.hub.tallies.wants_sample = bool(is_watched)
             # One node publishes for all: the one whose name comes first.
-            if is_watched and all(self.hub.node < other.node for other in others):
+            if is_watched and all(self.hub.node_name < other.node for other in others):
                 figures = summarize([self.state(), *others])
                 await publish_stats(STATS_TOPIC, figures, author="feed")
 
@@ -78,14 +78,14 @@ class Stats:
     def state(self) -> NodeState:
         """Return this node's state as of now."""
         return NodeState(
-            node=self.hub.node,
+            node=self.hub.node_name,
             pid=os.getpid(),
             started_at=self.started_at,
             head=str(self.hub.history.head),
             connections=len(self.hub.subscriptions),
             transports=dict(+self.hub.transports),
             channel_layer=self.channel.state,
-            log="up" if self.relay.log_up else "down",
+            log="up" if self.relay.is_log_up else "down",
             host=HOST,
             server=server(),
             python=platform.python_version(),

@@ -5,6 +5,7 @@ A question travels by its class's name and its fields, an answer as plain JSON v
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Collection
@@ -33,6 +34,7 @@ class Question(Generic[Answer, Result]):
     # All questions, by the names under which they travel.
     kinds: ClassVar[dict[str, type["Question[Any, Any]"]]] = {}
 
+    # No super(): slots=True makes a second class, to which super() here does not belong.
     def __init_subclass__(cls) -> None:
         Question.kinds[cls.__name__] = cls
 
@@ -108,13 +110,15 @@ class Surveys:
 
         Waits for every node that is alive, ANSWER_SECONDS at most.
         """
-        answers = {self.hub.node: await question.answer(self.hub)}
-        expected = {self.hub.node}
+        answers = {self.hub.node_name: await question.answer(self.hub)}
+        expected = {self.hub.node_name}
         if self.channel.state == "up":
             packed, alive = await self.ask_others(question)
             expected |= alive
             for node, answer in packed.items():
-                answers[node] = question.unpack_answer(answer)
+                # Another version's may differ, while nodes are exchanged one by one.
+                with contextlib.suppress(KeyError, TypeError, ValueError):
+                    answers[node] = question.unpack_answer(answer)
         return Survey(
             question.merge(answers.values()),
             nodes=sorted(answers),
@@ -135,7 +139,7 @@ class Surveys:
         identity = secrets.token_hex(8)
         answers = self.open[identity] = {}
         alive = {state.node for state in self.presence.others()}
-        ask = {"type": "feed.ask", "question": identity, "node": self.hub.node}
+        ask = {"type": "feed.ask", "question": identity, "node": self.hub.node_name}
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self.channel.send(ask | question.packed())
@@ -148,7 +152,7 @@ class Surveys:
             del self.open[identity]
         return answers, alive
 
-    def take_answer(self, message: Message) -> None:
+    def receive_answer(self, message: Message) -> None:
         """Note another node's answer; no-op if its question is over, or another node's."""
         if (answers := self.open.get(message["question"])) is not None:
             answers[message["node"]] = message["answer"]
@@ -156,7 +160,7 @@ class Surveys:
 
     async def reply(self, message: Message) -> None:
         """Answer another node's question, to the group: only the asker knows its identity."""
-        if message["node"] == self.hub.node:
+        if message["node"] == self.hub.node_name:
             return
         question = Question.unpack(message)
         answer = await question.answer(self.hub)
@@ -164,7 +168,7 @@ class Surveys:
             {
                 "type": "feed.answer",
                 "question": message["question"],
-                "node": self.hub.node,
+                "node": self.hub.node_name,
                 "answer": question.pack_answer(answer),
             }
         )

@@ -28,7 +28,7 @@ class Wire:
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         for node in self.nodes:
-            node.cluster.receive(json.loads(json.dumps(message)))
+            node.cluster.dispatch(json.loads(json.dumps(message)))
 
 
 @pytest.fixture

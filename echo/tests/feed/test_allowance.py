@@ -128,7 +128,7 @@ async def test_an_address_that_asks_for_too_much_history_is_refused(
 async def test_what_memory_has_is_not_counted(node: Node, settings: Settings) -> None:
     settings.FEED_HISTORY_READS_PER_SECOND = 1
     first, *_ = await write(*["news"] * 3)
-    node.relay.take([first])
+    node.relay.receive_events([first])
     await node.relay.catch_up()
     for _ in range(20):
         reader = await subscribe(node, since=first.id, address="192.0.2.1")
@@ -202,7 +202,7 @@ async def test_what_a_writer_holds_at_once_is_bounded_in_bytes(
     events = [event for _ in range(12) for event in await write("news", data=big)]
     reader = live
     if source == "queue":
-        node.relay.take(events)
+        node.relay.receive_events(events)
     else:
         await node.relay.catch_up()
         if source == "log":

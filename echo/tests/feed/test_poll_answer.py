@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 async def test_events_are_given_with_the_cursor_after_them(node: Node) -> None:
     reader = await subscribe(node, "news")
     events = await write("news", "news", "other")
-    node.relay.take(events)
+    node.relay.receive_events(events)
     assert json.loads(encode_answer(await reader.ready(), reader)) == {
         "events": [json.loads(event.json) for event in events[:2]],
         "last_event_id": str(events[2].id),
@@ -65,7 +65,7 @@ async def test_a_bye_is_told_in_a_field_that_is_there_only_then(node: Node) -> N
 
 async def test_a_bye_beside_events_loses_neither(node: Node) -> None:
     reader = await subscribe(node, "news")
-    node.relay.take(await write("news", "news"))
+    node.relay.receive_events(await write("news", "news"))
     frames = await reader.ready()
     reader.end(CloseCode.ASKED_TO_RECONNECT, "elsewhere")
     answer = json.loads(encode_answer(frames, reader))
@@ -79,7 +79,7 @@ async def test_a_bye_beside_events_loses_neither(node: Node) -> None:
 async def test_a_bye_before_events_leaves_the_cursor_before_them(node: Node) -> None:
     reader = await subscribe(node, "news")
     before = reader.cursor
-    node.relay.take(await write("news"))
+    node.relay.receive_events(await write("news"))
     reader.end(CloseCode.ASKED_TO_RECONNECT, "elsewhere")
     answer = json.loads(encode_answer(await reader.ready(), reader))
     assert answer["events"] == []

@@ -72,9 +72,9 @@ async def test_events_that_wait_for_a_reader_who_lost_the_right_are_dropped(
 ) -> None:
     reader = await subscribe(judging, "*", reader=await sign_in())
     for event in await write("staff.x", "news", "staff.x"):
-        judging.relay.take([event])
+        judging.relay.receive_events([event])
     await demote()
-    judging.relay.take(await write("staff.x", "news"))
+    judging.relay.receive_events(await write("staff.x", "news"))
     await until(lambda: not reader.is_held)
     assert await read_numbers(reader) == [2, 5]
     assert reader.cursor.number == 5
@@ -96,7 +96,7 @@ async def test_nothing_is_handed_out_from_the_change_until_the_judgement(
     monkeypatch.setattr(judging.rights, "judge", judge_later)
     await demote()
     await until(lambda: reader.is_held)
-    judging.relay.take(await write("staff.x", "news"))
+    judging.relay.receive_events(await write("staff.x", "news"))
     waiting = asyncio.create_task(reader.next())
     assert await read_numbers(public) == [2]
     assert not waiting.done()
@@ -121,7 +121,7 @@ async def test_a_change_while_the_judge_reads_is_judged_again(
 
     overtook: list[bool] = []
     monkeypatch.setattr(rights.accounts, "run", overtaken)
-    judging.rights.take([account], [])
+    judging.rights.receive_changes([account], [])
     assert await end_of(reader) == CloseCode.NOT_ALLOWED
 
 
@@ -149,7 +149,7 @@ async def test_a_frame_that_was_handed_out_before_is_judged_before_it_is_sent(
     judging: Node,
 ) -> None:
     reader = await subscribe(judging, "*", reader=await sign_in())
-    judging.relay.take(await write("staff.x", "news"))
+    judging.relay.receive_events(await write("staff.x", "news"))
     secret, public = await reader.next()
     assert not reader.rights_changed
     await demote()
@@ -175,10 +175,10 @@ async def test_rights_that_are_gained_need_another_connection(judging: Node) -> 
     async for user in User.objects.all():
         user.is_staff = True
         await user.asave()
-    judging.rights.take([user_account(found.user_id)], [])
+    judging.rights.receive_changes([user_account(found.user_id)], [])
     assert reader.is_held
     await until(lambda: not reader.is_held)
-    judging.relay.take(await write("staff.x", "news"))
+    judging.relay.receive_events(await write("staff.x", "news"))
     assert await read_numbers(reader) == [2]
 
 
@@ -247,7 +247,7 @@ async def test_a_reader_that_cannot_be_judged_after_a_change_is_asked_to_reconne
     node: Node,
 ) -> None:
     reader = await subscribe(node, "staff.x", reader=await sign_in())
-    node.relay.take(await write("staff.x"))
+    node.relay.receive_events(await write("staff.x"))
     node.rights.suspect(reader)
     reader.beat(time.monotonic())
     assert reader.bye is None

@@ -33,11 +33,11 @@ pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 
 
 async def test_a_reader_from_now_is_live_at_once(node: Node) -> None:
-    node.relay.take(await write("news"))
+    node.relay.receive_events(await write("news"))
     reader = await subscribe(node)
     assert reader.state is State.LIVE
     assert await read(reader) == []
-    node.relay.take(await write("news", "news"))
+    node.relay.receive_events(await write("news", "news"))
     assert await read_numbers(reader) == [2, 3]
 
 
@@ -47,7 +47,7 @@ async def test_missed_events_are_replayed_in_order_and_then_live(node: Node) -> 
     reader = await subscribe(node, "news", since=first.id)
     assert reader.resumed
     assert await read_numbers(reader) == [2, 4]
-    node.relay.take(await write("news"))
+    node.relay.receive_events(await write("news"))
     assert await read_numbers(reader) == [5]
 
 
@@ -68,7 +68,7 @@ async def test_an_event_committed_during_the_replay_comes_once(
     reader = await subscribe(node, since="earliest")
 
     async def read_while_publishing(*arguments: object) -> object:
-        node.relay.take(await write("news", "news"))
+        node.relay.receive_events(await write("news", "news"))
         return await page(*arguments)
 
     monkeypatch.setattr("echo.feed.history.read_page", read_while_publishing)
@@ -81,14 +81,14 @@ async def test_a_reader_ahead_of_its_node_makes_the_node_catch_up(node: Node) ->
     reader = await subscribe(node, since=last.id)
     assert node.history.head == last.id
     assert await read(reader) == []
-    node.relay.take(await write("news"))
+    node.relay.receive_events(await write("news"))
     assert await read_numbers(reader) == [3]
 
 
 async def test_every_reader_is_handed_the_same_object(node: Node) -> None:
     readers = [await subscribe(node, "news") for _ in range(3)]
     (event,) = await write("news")
-    node.relay.take([event])
+    node.relay.receive_events([event])
     frames = [await reader.next() for reader in readers]
     assert all(len(got) == 1 and got[0] is event for got in frames)
 
@@ -114,7 +114,7 @@ async def publish_somehow(chance: random.Random, node: Node, turns: int) -> None
         while waiting and chance.random() < 0.7:
             events = waiting.pop()
             if chance.random() < 0.7:
-                node.relay.take(events)
+                node.relay.receive_events(events)
             if chance.random() < 0.2:
                 waiting.append(events)
         if chance.random() < 0.3:
@@ -179,12 +179,12 @@ async def test_a_slow_reader_s_queue_is_dropped_and_the_log_serves_it(
 ) -> None:
     monkeypatch.setattr(subscription, bound, 5 if bound.endswith("EVENTS") else 500)
     reader = await subscribe(node)
-    node.relay.take(await write(*["news"] * 20))
+    node.relay.receive_events(await write(*["news"] * 20))
     assert reader.state is State.BEHIND
     assert (len(reader.queue), reader.queued_bytes) == (0, 0)
     assert await read_numbers(reader) == list(range(1, 21))
     assert reader.state is State.LIVE
-    node.relay.take(await write("news"))
+    node.relay.receive_events(await write("news"))
     assert await read_numbers(reader) == [21]
 
 
@@ -195,7 +195,7 @@ async def test_a_reader_who_never_reads_holds_no_event(
     reader = await subscribe(node)
     longest = 0
     for _ in range(10):
-        node.relay.take(await write(*["news"] * 4))
+        node.relay.receive_events(await write(*["news"] * 4))
         longest = max(longest, len(reader.queue))
     assert longest <= 5
     assert len(reader.queue) == 0
@@ -223,7 +223,7 @@ async def test_a_replay_that_retention_overtakes_is_reset_and_goes_on(
         "asked": f"{epoch}-2",
         "last_event_id": f"{epoch}-6",
     }
-    node.relay.take(await write("news"))
+    node.relay.receive_events(await write("news"))
     assert await read_numbers(reader) == [7]
 
 
@@ -263,7 +263,7 @@ async def test_a_heartbeat_comes_after_a_silence_and_moves_the_cursor(
     reader = await subscribe(node, "news")
     task = await waiting(reader)
     events = await write("other", "other")
-    node.relay.take(events)
+    node.relay.receive_events(events)
     reader.beat(reader.active_at + 19.9)
     assert not reader.notices
     reader.beat(reader.active_at + 20)
@@ -276,7 +276,7 @@ async def test_a_heartbeat_comes_after_a_silence_and_moves_the_cursor(
 async def test_a_heartbeat_never_overtakes_an_event(node: Node) -> None:
     reader = await subscribe(node)
     task = await waiting(reader)
-    node.relay.take(await write("news"))
+    node.relay.receive_events(await write("news"))
     reader.beat(reader.active_at + 1000)
     (event,) = await got(task)
     assert isinstance(event, Event)
@@ -321,7 +321,7 @@ async def test_hello_before_a_reset_moves_no_cursor(node: Node) -> None:
 
 async def test_bye_is_the_last_frame_whatever_waits(node: Node) -> None:
     reader = await subscribe(node)
-    node.relay.take(await write("news", "news"))
+    node.relay.receive_events(await write("news", "news"))
     reader.end(CloseCode.SHUTDOWN, "shutdown", 1.83)
     assert not reader.is_over
     (bye,) = await reader.next()
@@ -372,7 +372,7 @@ async def test_a_connection_that_is_not_gone_a_while_after_bye_is_cut(
 async def test_the_cursor_of_an_idle_reader_moves_with_the_log(node: Node) -> None:
     reader = await subscribe(node, "news")
     (event,) = await write("other")
-    node.relay.take([event])
+    node.relay.receive_events([event])
     assert reader.cursor == event.id
 
 
@@ -380,7 +380,7 @@ async def test_the_cursor_of_a_reader_is_before_all_that_waits_for_it(
     node: Node,
 ) -> None:
     reader = await subscribe(node, "news")
-    node.relay.take(await write("other", "news", "news"))
+    node.relay.receive_events(await write("other", "news", "news"))
     cursor = reader.cursor
     assert cursor.number < 2
     again = await subscribe(node, "news", since=cursor)
@@ -391,14 +391,14 @@ async def test_a_cancelled_wait_loses_nothing(node: Node) -> None:
     reader = await subscribe(node)
     task = await waiting(reader)
     task.cancel()
-    node.relay.take(await write("news"))
+    node.relay.receive_events(await write("news"))
     await asyncio.gather(task, return_exceptions=True)
     assert await read_numbers(reader) == [1]
 
 
 async def test_a_closed_subscription_leaves_nothing_behind(node: Node) -> None:
     reader = await subscribe(node, address="192.0.2.1")
-    node.relay.take(await write("news"))
+    node.relay.receive_events(await write("news"))
     reader.close()
     reader.close()
     assert node.hub.subscriptions == {}

@@ -63,7 +63,7 @@ def tasks(site: FeedSite) -> int:
 
 @pytest.fixture
 def tasks_before(feed_site: FeedSite) -> int:
-    """The number of tasks with the relay running and no connections."""
+    """The number of tasks with the node running and no connections."""
     wait_until(lambda: connections(feed_site) == 0, "earlier clients to be gone")
     assert feed_site.end("nobody", CloseCode.ASKED_TO_RECONNECT, "") == 0
     return tasks(feed_site)

@@ -236,12 +236,30 @@ async def test_a_node_that_has_just_come_is_told_of_the_others_first(
 async def test_an_older_versions_words_do_no_harm(nodes: tuple[Node, Node]) -> None:
     here = nodes[0]
     known = set(here.cluster.presence.known)
-    here.cluster.receive(
+    here.cluster.dispatch(
         {"type": "feed.pulse", "node": "old", "head": str(here.history.head)}
     )
-    here.cluster.receive({"type": "feed.news", "of": "a newer version"})
+    here.cluster.dispatch({"type": "feed.news", "of": "a newer version"})
     assert set(here.cluster.presence.known) == known
     ask = {"type": "feed.ask", "question": "1", "node": "new"}
-    here.cluster.receive(ask | {"kind": "Weather", "fields": {}})
+    here.cluster.dispatch(ask | {"kind": "Weather", "fields": {}})
     while here.cluster.tasks:
         await asyncio.wait(here.cluster.tasks)
+
+
+async def test_an_answer_of_another_version_makes_its_node_unresponsive(
+    nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = nodes
+    await connect(here)
+    await connect(there)
+    pack_answer = ListConnections.pack_answer
+
+    def pack_with_more(self: ListConnections, answer: ConnectionList) -> Any:
+        packed = pack_answer(self, answer)
+        return packed | {"rows": [row | {"new": 1} for row in packed["rows"]]}
+
+    monkeypatch.setattr(ListConnections, "pack_answer", pack_with_more)
+    survey = await here.cluster.surveys.ask(ListConnections())
+    assert (survey.result.total, survey.nodes) == (1, [here.name])
+    assert survey.unresponsive == [there.name]

@@ -11,6 +11,7 @@ from echo.feed import (
     GetReceipt,
     Receipt,
     Subscription,
+    count_deliveries,
 )
 from echo.feed.cluster.survey import Question
 from echo.feed.log import Entry
@@ -30,7 +31,7 @@ async def write_in_admin(topic: str = "news") -> Event:
 
 async def send(subscription: Subscription) -> None:
     """Reads all there is, and says so as a transport does."""
-    subscription.sending(*await read(subscription))
+    count_deliveries(await read(subscription))
 
 
 async def receipt(node: Node, event: Event) -> Receipt:
@@ -57,14 +58,14 @@ async def test_deliveries_are_added_up_and_unknown_events_left_out(
         await subscribe(node)
     for event in await write("news", "news"):
         for node in nodes:
-            node.relay.take([event])
+            node.relay.receive_events([event])
     answer = await nodes[1].cluster.surveys.ask(CountDeliveries((1, 2, 77)))
     assert answer.result == {1: 4, 2: 4}
 
 
 async def test_deliveries_of_a_counted_event_are_exact(node: Node) -> None:
     readers = [await subscribe(node) for _ in range(3)]
-    node.relay.take([await write_in_admin()])
+    node.relay.receive_events([await write_in_admin()])
     await send(readers[0])
     answer = await node.cluster.surveys.ask(CountDeliveries((1,)))
     assert answer.result == {1: 1}
@@ -74,7 +75,7 @@ async def test_a_receipt_counts_each_hand_over(node: Node) -> None:
     readers = [await subscribe(node) for _ in range(3)]
     event = await write_in_admin()
     committed_at = time.time()
-    node.relay.take([event], committed_at)
+    node.relay.receive_events([event], committed_at)
     before = await receipt(node, event)
     assert (before.offered, before.delivered) == (3, 0)
     assert (before.waiting, before.catching_up) == (3, 0)
@@ -96,7 +97,7 @@ async def test_a_receipt_is_of_all_nodes(nodes: tuple[Node, Node]) -> None:
     readers = [await subscribe(node) for node in nodes for _ in range(2)]
     event = await write_in_admin()
     for node in nodes:
-        node.relay.take([event])
+        node.relay.receive_events([event])
     for reader in readers:
         await send(reader)
     survey = await nodes[0].cluster.surveys.ask(GetReceipt(str(event.id)))
@@ -109,7 +110,7 @@ async def test_a_reader_served_from_the_log_is_waited_for(node: Node) -> None:
     reader = await subscribe(node)
     reader.fall_behind()
     event = await write_in_admin()
-    node.relay.take([event])
+    node.relay.receive_events([event])
     behind = await receipt(node, event)
     assert (behind.offered, behind.delivered, behind.waiting) == (1, 0, 1)
     assert behind.catching_up == 1
@@ -121,10 +122,10 @@ async def test_a_reader_served_from_the_log_is_waited_for(node: Node) -> None:
 async def test_a_replay_does_not_count_twice(node: Node) -> None:
     first = await subscribe(node)
     event = await write_in_admin()
-    node.relay.take([event])
+    node.relay.receive_events([event])
     await send(first)
     second = await subscribe(node)
-    node.relay.take([later := await write_in_admin()])
+    node.relay.receive_events([later := await write_in_admin()])
     await send(first)
     late = await subscribe(node, since="earliest")
     assert (await receipt(node, later)).waiting == 1  # the second, not the newcomer
@@ -139,7 +140,7 @@ async def test_a_replay_does_not_count_twice(node: Node) -> None:
 async def test_an_event_of_another_source_has_no_receipt(node: Node) -> None:
     await subscribe(node)
     (event,) = await write("news")
-    node.relay.take([event])
+    node.relay.receive_events([event])
     assert not (await receipt(node, event)).is_known
     other = await node.cluster.surveys.ask(GetReceipt("00000000-1"))
     assert not other.result.is_known
@@ -151,7 +152,7 @@ async def test_the_admins_event_is_counted_when_the_log_tells_of_it(
     reader = await subscribe(node)
     event = await write_in_admin()
     await node.relay.catch_up()
-    node.relay.take([event], committed_at=1.0)  # the doorbell is late
+    node.relay.receive_events([event], committed_at=1.0)  # the doorbell is late
     await send(reader)
     answer = await receipt(node, event)
     assert answer.delivered == 1
@@ -161,7 +162,7 @@ async def test_the_admins_event_is_counted_when_the_log_tells_of_it(
 
 async def test_a_counted_event_is_still_encoded_once(node: Node) -> None:
     readers = [await subscribe(node) for _ in range(3)]
-    node.relay.take([await write_in_admin()])
+    node.relay.receive_events([await write_in_admin()])
     frames = [frame for reader in readers for frame in await read(reader)]
     assert len({id(frame.message) for frame in frames}) == 1
     assert len({id(frame.sse) for frame in frames}) == 1

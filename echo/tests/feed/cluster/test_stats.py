@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.management import call_command
 
-from echo.feed import STATS_TOPIC, NodeState, Reader
+from echo.feed import STATS_TOPIC, NodeState, Reader, count_deliveries
 from echo.feed.cluster.stats import summarize
 from echo.feed.node import Node
 from echo.feed.tallies import delay_step, percentile
@@ -36,7 +36,7 @@ async def until_published() -> None:
 async def test_a_nodes_figures_are_those_of_its_last_second(node: Node) -> None:
     for _ in range(3):
         await subscribe(node)
-    node.relay.take(await write("news", "news"))
+    node.relay.receive_events(await write("news", "news"))
     node.cluster.stats.turned_at -= 2
     node.cluster.stats.turn()
     figures = node.cluster.stats.state()
@@ -111,8 +111,8 @@ async def test_one_node_publishes_for_all(
 
 async def test_the_figures_own_events_are_not_counted(node: Node) -> None:
     await subscribe(node, STATS_TOPIC, reader=STAFF)
-    node.relay.take(await write(STATS_TOPIC))
-    assert (node.hub.tallies.event_count, node.hub.tallies.delivery_count) == (0, 0)
+    node.relay.receive_events(await write(STATS_TOPIC))
+    assert (node.hub.tallies.event_count, node.hub.tallies.offer_count) == (0, 0)
 
 
 async def test_one_event_a_second_is_timed_while_somebody_watches(
@@ -121,8 +121,8 @@ async def test_one_event_a_second_is_timed_while_somebody_watches(
     reader = await subscribe(node)
     node.hub.tallies.wants_sample = True
     for event in await write("news", "news"):
-        node.relay.take([event])
-        reader.sending(*await read(reader))
+        node.relay.receive_events([event])
+        count_deliveries(await read(reader))
     node.cluster.stats.turn()
     assert node.cluster.stats.delays.total() == 1
     node.cluster.stats.turn()
