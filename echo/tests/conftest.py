@@ -7,7 +7,7 @@ import hypothesis
 import pytest
 from django.conf import settings
 
-from echo.tests.live import COMMANDS, LiveSite
+from echo.tests.live import COMMANDS, CommandSite, LiveSite
 from echo.tests.survival.backends import Redis
 
 # A busy machine may take its time for any example.
@@ -71,7 +71,7 @@ def site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveSite]:
     """The site on each server in turn, one process for the whole session."""
-    with LiveSite(request.param, tmp_path_factory.mktemp(request.param)) as live:
+    with CommandSite(request.param, tmp_path_factory.mktemp(request.param)) as live:
         yield live
 
 

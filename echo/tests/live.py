@@ -1,22 +1,28 @@
 """Starts the site as real server processes, for tests over sockets."""
 
+import atexit
 import contextlib
 import itertools
 import os
 import random
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import trustme
 
-ROOT = Path(__file__).resolve().parents[2]
+from echo.tests import forks
+from echo.tests.forks import ROOT
+
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 
@@ -82,6 +88,15 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = 10.0) -
     return value
 
 
+@cache
+def migrated_database() -> Path:
+    """Return an SQLite file that has the site's tables, to be copied: made once."""
+    directory = Path(tempfile.mkdtemp(prefix="migrated-"))
+    atexit.register(shutil.rmtree, directory)
+    LiveSite("uvicorn", directory).manage("migrate", "-v0")
+    return directory / "db.sqlite3"
+
+
 class LiveSite:
     """One server process, with its own database and log file in ``directory``.
 
@@ -89,6 +104,8 @@ class LiveSite:
     test's own. Several nodes share a database if they get its DATABASE_URL.
     """
 
+    # Else the process is forked from one that has imported the packages.
+    has_own_interpreter = False
     # The context of its clients, if the site uses TLS.
     tls: ssl.SSLContext | None = None
 
@@ -111,7 +128,7 @@ class LiveSite:
         )
         self.command = [part.format(port=self.port) for part in COMMANDS[server]]
         self.command += arguments
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: forks.Process | subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -129,29 +146,37 @@ class LiveSite:
         )
 
     def __enter__(self) -> "LiveSite":
-        self.manage("migrate", "-v0")
+        self.migrate()
         self.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
 
+    def migrate(self) -> None:
+        """Give the site its tables; a new SQLite file is a copy of one that has them."""
+        kind, path = self.environment["DATABASE_URL"].split("://")
+        if kind == "sqlite" and not Path(path[1:]).exists():
+            shutil.copy(migrated_database(), path[1:])
+        else:
+            self.manage("migrate", "-v0")
+
     def manage(self, *arguments: str) -> str:
         """Run ``manage.py`` with this site's environment; return its output."""
-        return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
+        command = [sys.executable, "manage.py", *arguments]
+        return forks.run(command, env=self.environment, check=True).stdout.decode()
 
     def start(self) -> None:
         """Start the process, and wait until it accepts connections."""
+        start = subprocess.Popen if self.has_own_interpreter else forks.Process
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command, cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            self.process = start(
+                self.command,
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         wait_until(self.answers, f"{self.server} to listen:\n{self.log}", START_SECONDS)
 
@@ -175,6 +200,12 @@ class LiveSite:
             self.process.kill()
             self.process.wait()
             raise AssertionError(f"{self.server} did not stop:\n{self.log}") from None
+
+
+class CommandSite(LiveSite):
+    """The same with an interpreter of its own, as its command starts it in a shell."""
+
+    has_own_interpreter = True
 
 
 class SecureSite(LiveSite):

@@ -23,7 +23,8 @@ from typing import Any
 
 from django.core.management import execute_from_command_line
 
-from echo.tests.live import ROOT, wait_until
+from echo.tests import forks
+from echo.tests.live import wait_until
 
 COMMAND = [sys.executable, "manage.py", "wsclient"]
 END_SECONDS = 60.0
@@ -65,12 +66,10 @@ class Result:
 
 def run(*arguments: str | bytes, input: bytes = b"", **changes: str) -> Result:
     """Run the command to its end."""
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=ROOT,
+    done = forks.run(
+        [*COMMAND, *map(os.fsdecode, arguments)],
         env=environment(**changes),
         input=input,
-        capture_output=True,
         timeout=END_SECONDS,
     )
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
@@ -95,9 +94,8 @@ class Running:
         self.out_path = directory / "out"
         self.err_path = directory / "err"
         with self.out_path.open("wb") as out, self.err_path.open("wb") as err:
-            self.process = subprocess.Popen(
+            self.process = forks.Process(
                 [*COMMAND, *arguments],
-                cwd=ROOT,
                 env=environment(**changes),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -136,9 +134,8 @@ class Terminal:
     def __init__(self, *arguments: str) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self.process = subprocess.Popen(
+        self.process = forks.Process(
             [*COMMAND, *arguments],
-            cwd=ROOT,
             # A pseudo-terminal does not answer when it is asked where its cursor is.
             env=environment(TERM="xterm", PROMPT_TOOLKIT_NO_CPR="1"),
             stdin=slave,
@@ -183,4 +180,4 @@ class Terminal:
             lambda: self.screen is not None and self.process.poll() is not None,
             "the end of the client",
         )
-        return self.process.returncode
+        return self.process.wait()

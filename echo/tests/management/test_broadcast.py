@@ -16,7 +16,8 @@ from django.core.management import CommandError, call_command
 
 from echo.management.commands.broadcast import Command
 from echo.models import Event
-from echo.tests.live import COMMANDS, ROOT, LiveSite, free_port, wait_until
+from echo.tests import forks
+from echo.tests.live import COMMANDS, LiveSite, free_port, wait_until
 from echo.tests.transports.adapters import WebSocket, take_data
 
 
@@ -125,13 +126,8 @@ def test_a_rate_spreads_the_lines_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(site: LiveSite, *arguments: str, stdin: bytes = b"") -> Any:
-    return subprocess.run(
-        [sys.executable, "manage.py", "broadcast", *arguments],
-        cwd=ROOT,
-        env=site.environment,
-        input=stdin,
-        capture_output=True,
-    )
+    command = [sys.executable, "manage.py", "broadcast", *arguments]
+    return forks.run(command, env=site.environment, input=stdin)
 
 
 def test_a_log_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from echo.tests.live import COMMANDS, ROOT, LiveSite, wait_until
+from echo.tests.live import COMMANDS, ROOT, CommandSite, LiveSite, wait_until
 from echo.tests.servers.frames import Connection, Frame, Opcode, Refused, close, text
 
 RUNSERVER = [sys.executable, "manage.py", "runserver", "{port}"]
@@ -22,7 +22,7 @@ RUNSERVER = [sys.executable, "manage.py", "runserver", "{port}"]
 @pytest.fixture(params=COMMANDS)
 def own_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LiveSite]:
     """A site that the test may stop."""
-    with LiveSite(request.param, tmp_path) as site:
+    with CommandSite(request.param, tmp_path) as site:
         yield site
 
 
@@ -84,7 +84,7 @@ def reloading(tmp_path: Path) -> Iterator[LiveSite]:
     """``manage.py runserver`` with its autoreloader, in a process group of its own."""
     site = LiveSite("daphne", tmp_path)
     site.command = [part.format(port=site.port) for part in RUNSERVER]
-    site.manage("migrate", "-v0")
+    site.migrate()
     with site.log_path.open("ab") as log:
         site.process = subprocess.Popen(
             site.command,

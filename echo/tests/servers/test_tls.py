@@ -100,7 +100,7 @@ def test_unread_echoes_cut_the_connection(
     quiet_site: LiveSite, connect: Connect
 ) -> None:
     connection = connect()
-    connection.socket.settimeout(0.5)
+    connection.socket.settimeout(PATIENCE_SECONDS)
     with contextlib.suppress(OSError):
         while True:
             connection.send(encode(Opcode.BINARY, bytes(64 * 1024)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from echo.tests.live import ROOT, START_SECONDS, LiveSite, free_port
+from echo.tests.live import ROOT, START_SECONDS, CommandSite, free_port
 from echo.tests.servers.frames import Connection, Opcode, text
 
 # Starts uvicorn where httptools cannot be imported, as after a plain `pip install uvicorn`.
@@ -71,7 +71,7 @@ def test_another_server_runs_whatever_uvicorn_is_like() -> None:
 
 
 def test_uvicorn_without_httptools_serves_the_site(tmp_path: Path) -> None:
-    site = LiveSite("uvicorn", tmp_path)
+    site = CommandSite("uvicorn", tmp_path)
     site.command = [sys.executable, "-c", WITHOUT_HTTPTOOLS, str(site.port)]
     with site, Connection(site.port) as connection:
         connection.send_frame(Opcode.TEXT, b"hello")

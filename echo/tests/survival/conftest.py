@@ -58,7 +58,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         url = server.create("migrated")
         site = LiveSite("uvicorn", tmp_path_factory.mktemp("postgres"), **PRODUCTION)
         site.environment["DATABASE_URL"] = url
-        site.manage("migrate", "-v0")
+        site.migrate()
         yield server
     finally:
         server.close()

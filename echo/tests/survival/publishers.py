@@ -1,23 +1,29 @@
-"""Processes that publish: ``manage.py broadcast`` fed line by line, and a flood in batches.
+"""Processes that publish: ``manage.py broadcast`` fed line by line, and a flood in batches."""
 
-Run as a module, it is the flood.
-"""
-
-import argparse
 import asyncio
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Self
 
 import httpx
 
-from echo.tests.live import ROOT, LiveSite
+from echo.tests.forks import Process
+from echo.tests.live import LiveSite
 
-FLOOD_BATCH = 100
+FINISH_SECONDS = 120.0
+# In batches of a hundred.
+FLOOD = """
+from echo.feed import publish_many
+for begin in range({first}, {end}, 100):
+    publish_many(
+        {{"topic": "news", "data": f"{{number}} " + "x" * {size}}}
+        for number in range(begin, min({end}, begin + 100))
+    )
+"""
 MAKE_TOKEN = """
 from echo.models import Token
 token = Token(name="survival")
@@ -32,31 +38,37 @@ class Publisher:
 
     def __init__(self, site: LiveSite, topic: str = "news") -> None:
         command = ["manage.py", "broadcast", "--json", "--topic", topic, "-"]
-        self.process = subprocess.Popen(
+        theirs, ours = os.pipe()
+        self.said = TemporaryFile()  # noqa: SIM115 -- until it has finished
+        self.process = Process(
             [sys.executable, *command],
-            cwd=ROOT,
             env=site.environment,
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            stdin=theirs,
+            stdout=subprocess.DEVNULL,
+            stderr=self.said,
         )
+        os.close(theirs)
+        self.stdin = os.fdopen(ours, "w")
 
     def publish(self, *data: Any) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.writelines(json.dumps(one) + "\n" for one in data)
-        self.process.stdin.flush()
+        self.stdin.writelines(json.dumps(one) + "\n" for one in data)
+        self.stdin.flush()
 
     def finish(self) -> str:
-        """Waits until all is published; what the command said."""
-        _, said = self.process.communicate(timeout=120)
-        assert self.process.returncode == 0, said
+        """Wait until all is published, and return what the command says."""
+        self.stdin.close()
+        code = self.process.wait(FINISH_SECONDS)
+        with self.said:
+            self.said.seek(0)
+            said = self.said.read().decode()
+        assert code == 0, said
         return said
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self.process.poll() is None:
+        if not self.stdin.closed:
             self.finish()
 
 
@@ -81,35 +93,6 @@ async def publish_over_http(site: LiveSite, data: Any) -> None:
 
 
 def flood(site: LiveSite, first: int, count: int, size: int) -> None:
-    """Publishes ``[number, padding]`` for so many numbers, in batches."""
-    numbers = (str(first), str(count), str(size))
-    subprocess.run(
-        [sys.executable, "-m", "echo.tests.survival.publishers", *numbers],
-        cwd=ROOT,
-        env=site.environment,
-        check=True,
-    )
-
-
-def main(arguments: list[str]) -> None:
-    import django
-
-    django.setup()
-    from echo.feed import publish_many
-
-    parser = argparse.ArgumentParser(prog=Path(__file__).name)
-    for name in ("first", "count", "size"):
-        parser.add_argument(name, type=int)
-    options = parser.parse_args(arguments)
-    padding = "x" * options.size
-    end = options.first + options.count
-    for begin in range(options.first, end, FLOOD_BATCH):
-        publish_many(
-            {"topic": "news", "data": f"{number} {padding}"}
-            for number in range(begin, min(end, begin + FLOOD_BATCH))
-        )
-
-
-if __name__ == "__main__":
-    os.chdir(ROOT)
-    main(sys.argv[1:])
+    """Publish ``"number padding"`` for so many numbers, in a process of its own."""
+    code = FLOOD.format(first=first, end=first + count, size=size)
+    site.manage("shell", "-v0", "-c", code)

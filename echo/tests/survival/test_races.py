@@ -1,11 +1,8 @@
 """Four processes publish at once: one sequence, and everybody reads all of it in order."""
 
 import asyncio
-import subprocess
-import sys
 from contextlib import AsyncExitStack
 
-from echo.tests.live import ROOT
 from echo.tests.survival.backends import Redis
 from echo.tests.survival.conftest import Report, Size, Start
 from echo.tests.survival.publishers import Publisher, race
@@ -49,11 +46,8 @@ async def test_a_publish_that_rolls_back_is_never_seen_and_takes_no_number(
 ) -> None:
     node = start("uvicorn", database_url)
     published = {f"kept {number}" for number in range(50)} | {"last"}
-    command = [sys.executable, "manage.py", "shell", "-v0", "-c", ROLLING_BACK]
     async with Reader([node]) as reader:
-        await asyncio.to_thread(
-            subprocess.run, command, cwd=ROOT, env=node.environment, check=True
-        )
+        await asyncio.to_thread(node.manage, "shell", "-v0", "-c", ROLLING_BACK)
         with Publisher(node) as publisher:
             publisher.publish("last")
             figures = await settled([reader], published)

@@ -79,7 +79,7 @@ class FeedSite:
 
 def prepare(live: LiveSite) -> FeedSite:
     """Create the site's users, a token and a first event."""
-    live.manage("migrate", "-v0")
+    live.migrate()
     return FeedSite(live, **json.loads(live.manage("shell", "-v0", "-c", PREPARE)))
 
 

@@ -1,7 +1,5 @@
 """The contract of all four transports, on both servers."""
 
-import subprocess
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,7 +8,7 @@ import pytest
 
 from echo.feed.recent import MAX_BYTES
 from echo.protocol import EVENT_ID
-from echo.tests.live import ROOT, wait_until
+from echo.tests.live import wait_until
 from echo.tests.transports.adapters import (
     TRANSPORTS,
     Ended,
@@ -63,12 +61,7 @@ def test_an_event_that_another_process_commits_arrives_everywhere(
     feed_site: FeedSite, streams: Open, topic: str
 ) -> None:
     readers = [streams(transport, topic) for transport in TRANSPORTS.values()]
-    subprocess.run(
-        [sys.executable, "manage.py", "broadcast", "--topic", topic, "from the shell"],
-        cwd=ROOT,
-        env=feed_site.live.environment,
-        check=True,
-    )
+    feed_site.live.manage("broadcast", "--topic", topic, "from the shell")
     assert [take_data(reader, 1) for reader in readers] == [["from the shell"]] * 4
 
 
