@@ -21,10 +21,17 @@ from playwright.async_api import (
     async_playwright,
 )
 
-from echo.tests.live import LiveSite
+from echo.tests.live import CommandSite, LiveSite
 from echo.tests.survival.backends import Redis
 
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# The headless shell first: a page costs it a third of what it costs the whole browser.
+CHROMIUM_NAMES = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "chrome",
+)
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -35,6 +42,16 @@ CHROMIUM_ARGUMENTS = [
 def find_chromium() -> str | None:
     """Return the path of the machine's own Chromium, if it has one."""
     return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSite]:
+    """The site as `make run` starts it; test_live.py has the other server.
+
+    A page cannot know which server it comes from: what both do on the wire is tested there.
+    """
+    with CommandSite("daphne", tmp_path_factory.mktemp("pages")) as live:
+        yield live
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.async_api import Page, expect
 
-from echo.tests.live import LiveSite
+from echo.tests.live import COMMANDS, LiveSite
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -17,13 +17,13 @@ PAIRS += [("ink-soft", "accent-wash"), ("bad", "bad-wash"), ("accent", "accent-w
 AA = 4.5
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=COMMANDS)
 def production(
-    site: LiveSite, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveSite]:
-    """The site with production settings, except for TLS."""
+    """The site on each server with production settings, except for TLS."""
     with LiveSite(
-        site.server,
+        request.param,
         tmp_path_factory.mktemp("production"),
         DEBUG="off",
         SECRET_KEY="x" * 50,
