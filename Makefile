@@ -79,12 +79,12 @@ TEMPLATES = $(shell git ls-files -- 'templates/*.html')
 
 # For the browser tests, where it can be had; where it cannot, pytest says what it skipped.
 chromium:
-	@for name in chromium-headless-shell chromium chromium-browser google-chrome chrome; do \
+	@for name in chromium chromium-browser google-chrome chrome; do \
 	command -v $$name >/dev/null && exit; done; \
 	test "$$(id -u)" = 0 && command -v apt-get >/dev/null || exit 0; \
-	echo "installing Chromium for the browser tests"; apt-get update -qq; \
-	for name in chromium-headless-shell chromium; do \
-	apt-get install -y -qq --no-install-recommends $$name >/dev/null && exit; done; true
+	echo "installing Chromium for the browser tests"; \
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+	chromium chromium-headless-shell >/dev/null || true
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3.12 …` names another.
 PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \

@@ -535,18 +535,23 @@ async def watch_states(page: Page) -> JSHandle:
     )
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def keeping_page(browser: Browser, site: LiveSite) -> AsyncIterator[Page]:
-    """A tab in a browser with the back/forward cache, as visitors have it."""
-    kind = browser.browser_type
-    keeping = await kind.launch(
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def keeping_browser(browser: Browser) -> AsyncIterator[Browser]:
+    """A browser that keeps pages for the way back, as visitors' do; no headless shell does."""
+    keeping = await browser.browser_type.launch(
         executable_path=find_chromium(),
         args=CHROMIUM_ARGUMENTS,
         ignore_default_args=["--disable-back-forward-cache"],
     )
-    context = await keeping.new_context(base_url=site.url)
-    yield await context.new_page()
+    yield keeping
     await keeping.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def keeping_page(keeping_browser: Browser, site: LiveSite) -> AsyncIterator[Page]:
+    context = await keeping_browser.new_context(base_url=site.url)
+    yield await context.new_page()
+    await context.close()
 
 
 @pytest.mark.parametrize("transport", ["", *TRANSPORTS])
