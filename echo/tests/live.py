@@ -24,7 +24,7 @@ from echo.tests import forks
 from echo.tests.forks import ROOT
 
 START_SECONDS = 30.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 30.0
 
 COMMANDS: dict[str, list[str]] = {
     "daphne": [sys.executable, "manage.py", "runserver", "--noreload", "{port}"],
@@ -189,13 +189,15 @@ class LiveSite:
             return False
         return True
 
-    def stop(self, sign: signal.Signals = signal.SIGTERM) -> int:
+    def stop(
+        self, sign: signal.Signals = signal.SIGTERM, seconds: float = STOP_SECONDS
+    ) -> int:
         """Send the signal, wait for the end, and return the exit code."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(sign)
         try:
-            return self.process.wait(STOP_SECONDS)
+            return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -16,6 +16,8 @@ import pytest
 from echo.tests.live import COMMANDS, ROOT, CommandSite, LiveSite, wait_until
 from echo.tests.servers.frames import Connection, Frame, Opcode, Refused, close, text
 
+# Than the ten seconds of ?hang=10s, and than what a client has to answer a close.
+LESS_THAN_A_HANG = 9.0
 RUNSERVER = [sys.executable, "manage.py", "runserver", "{port}"]
 
 
@@ -65,7 +67,7 @@ def test_a_client_that_does_not_answer_does_not_keep_the_server(
     own_site: LiveSite,
 ) -> None:
     with open_and_used(own_site) as silent:
-        own_site.stop()
+        own_site.stop(seconds=LESS_THAN_A_HANG)
         assert silent.rest() == [close(1012)]
 
 
@@ -73,7 +75,7 @@ def test_a_hanging_handshake_does_not_keep_the_server(own_site: LiveSite) -> Non
     with ThreadPoolExecutor() as pool:
         hanging = pool.submit(Connection, own_site.port, "/echo?hang=10s")
         wait_until(lambda: established(own_site.port), "the handshake to hang")
-        own_site.stop()
+        own_site.stop(seconds=LESS_THAN_A_HANG)
     with pytest.raises((Refused, EOFError)):
         hanging.result()
     assert "Traceback" not in own_site.log, own_site.log

@@ -35,10 +35,10 @@ def copy(source: Path, target: Path) -> None:
 
 
 def asked(site: LiveSite, since: object) -> dict[str, object] | None:
-    """The reset that a poll with this cursor is told."""
+    """Return the reset in the answer to this cursor; who asks too often is refused for now."""
     parameters = {"since": str(since), "topic": "news"}
     answer = httpx.get(f"{site.url}/feed/poll", params=parameters, trust_env=False)
-    reset: dict[str, object] | None = answer.json()["reset"]
+    reset: dict[str, object] | None = answer.json().get("reset")
     return reset
 
 
