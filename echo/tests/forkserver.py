@@ -59,6 +59,9 @@ class Server:
         if (pid := os.fork()) == 0:
             for number, file in enumerate(standard):
                 os.dup2(file, number)
+            # Or they would close what has their numbers later, when they are collected.
+            self.selector.close()
+            self.requests.close()
             open_files = [int(name) for name in os.listdir("/proc/self/fd")]
             os.closerange(3, max(open_files) + 1)
             sys.stdin = open(0, closefd=False)  # noqa: SIM115

@@ -22,6 +22,11 @@ COMMANDS = {
     "module": ["-m", "echo.tests.strangers", "neither"],
     "script": ["manage.py", "version"],
     "atexit": ["-c", "import atexit; atexit.register(print, 'at the end')"],
+    "loop": [
+        "-c",
+        "import asyncio, gc; loop = asyncio.new_event_loop(); gc.collect(); "
+        "loop.run_until_complete(asyncio.sleep(0)); print(loop.is_closed())",
+    ],
     "environment": ["-c", "import os; print(os.environ['NAME'], os.getcwd())"],
 }
 # The site's modules depend on the environment, and an event loop is of one process.
