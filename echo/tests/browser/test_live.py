@@ -537,7 +537,7 @@ async def watch_states(page: Page) -> JSHandle:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def keeping_browser(browser: Browser) -> AsyncIterator[Browser]:
-    """A browser that keeps pages for the way back, as visitors' do; no headless shell does."""
+    """A browser with the back/forward cache, as visitors have it; headless shells have none."""
     keeping = await browser.browser_type.launch(
         executable_path=find_chromium(),
         args=CHROMIUM_ARGUMENTS,
