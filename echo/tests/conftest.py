@@ -1,6 +1,7 @@
 """Fixtures for every test: the site as real processes; and a mode without skips."""
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 
 import hypothesis
@@ -32,6 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuzz-seed", type=int, help="repeat a round (default: see above)"
     )
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the tests' processes: what runs in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

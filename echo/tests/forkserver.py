@@ -14,6 +14,7 @@ import selectors
 import signal
 import socket
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -82,8 +83,9 @@ class Server:
         _, status = os.waitpid(pid, 0)
         self.selector.unregister(key.fileobj)
         os.close(key.fd)
-        with os.fdopen(report, "wb") as file:
-            file.write(b"%d\n" % os.waitstatus_to_exitcode(status))
+        with suppress(BrokenPipeError):  # nobody waits for this end any more
+            os.write(report, b"%d\n" % os.waitstatus_to_exitcode(status))
+        os.close(report)
 
 
 def run(command: list[str], environment: dict[str, str], directory: str) -> None:

@@ -64,3 +64,7 @@ def test_a_fork_that_takes_too_long_is_killed() -> None:
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
     with pytest.raises(subprocess.TimeoutExpired):
         forks.run(command, env=dict(os.environ), timeout=0.1)
+    # Nobody has waited for the killed one's end.
+    command = [sys.executable, "-c", "print('as before')"]
+    for _ in range(2):
+        assert forks.run(command, env=dict(os.environ)).stdout == b"as before\n"
