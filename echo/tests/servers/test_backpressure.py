@@ -19,6 +19,8 @@ MESSAGES = 3400  # 212 MiB
 MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
 MAX_GROWTH_BYTES = 32 * 1024 * 1024
 STALLED_SECONDS = 0.5
+# For all 212 MiB on a busy machine; no test waits this long unless it fails.
+PATIENCE_SECONDS = 120.0
 FRAGMENTS = 400_000
 # 45 bytes and more for each fragment would be 18 MB.
 MAX_FRAGMENTS_GROWTH_BYTES = 6 * 1024 * 1024
@@ -60,7 +62,7 @@ def write_until_stalled(connection: Connection, data: bytes) -> int:
     while select.select([], [connection.socket], [], STALLED_SECONDS)[1]:
         sent += connection.socket.send(data[sent % len(data) :])
         assert sent < MAX_IN_FLIGHT_BYTES, "the server reads on although nobody reads"
-    connection.socket.settimeout(5)
+    connection.socket.settimeout(PATIENCE_SECONDS)
     return sent
 
 
