@@ -83,8 +83,8 @@ chromium:
 	command -v $$name >/dev/null && exit; done; \
 	test "$$(id -u)" = 0 && command -v apt-get >/dev/null || exit 0; \
 	echo "installing Chromium for the browser tests"; \
-	apt-get update -qq && apt-get install -y -qq --no-install-recommends \
-	chromium chromium-headless-shell >/dev/null || true
+	apt-get update -qq; for name in chromium chromium-headless-shell; do \
+	apt-get install -y -qq --no-install-recommends $$name >/dev/null || true; done
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3.12 …` names another.
 PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \

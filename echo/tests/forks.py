@@ -50,7 +50,7 @@ def file_number(file: IO[bytes] | int, null: IO[bytes]) -> int:
     return file.fileno()
 
 
-class Process:
+class ForkedProcess:
     """A forked process, with the methods of subprocess.Popen that tests use."""
 
     def __init__(
@@ -117,6 +117,10 @@ class Process:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+# Elsewhere there are no file descriptors of processes, by which the server notices an end.
+Process = ForkedProcess if sys.platform == "linux" else subprocess.Popen
 
 
 def run(

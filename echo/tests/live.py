@@ -128,7 +128,7 @@ class LiveSite:
         )
         self.command = [part.format(port=self.port) for part in COMMANDS[server]]
         self.command += arguments
-        self.process: forks.Process | subprocess.Popen[bytes] | None = None
+        self.process: forks.ForkedProcess | subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
