@@ -11,8 +11,10 @@ FUZZ_SECONDS = 600
 # Passed on to pytest, or to what measures.
 ARGS =
 PARALLEL = -n auto --dist worksteal
-FAST = echo/tests/test_*.py echo/tests/feed echo/tests/admin echo/tests/views \
-	echo/tests/transports/test_contract.py echo/tests/servers/test_messages.py \
+# Not those that start many processes of their own.
+SLOW = %/test_static.py %/test_strangers.py %/test_forks.py %/test_docs.py
+FAST = $(filter-out $(SLOW), $(wildcard echo/tests/test_*.py)) \
+	echo/tests/feed echo/tests/admin echo/tests/views echo/tests/transports/test_contract.py echo/tests/servers/test_messages.py \
 	echo/tests/servers/test_closing.py echo/tests/servers/test_handshake.py
 
 # The tests start hundreds of processes: none should compile the sources again.
