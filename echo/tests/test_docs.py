@@ -52,7 +52,7 @@ def expected(line: str) -> re.Pattern[str]:
 def run_until_printed(
     language: str, code: str, told: str, environment: dict[str, str], output: Path
 ) -> None:
-    """Runs an example until it has printed what the page says, line by line."""
+    """Run an example until it has printed what the page says, line by line."""
     patterns = [expected(line) for line in told.splitlines() if line]
     with output.open("wb") as stdout:
         process = subprocess.Popen(
@@ -150,7 +150,7 @@ def test_the_settings_in_the_security_policy_have_these_defaults() -> None:
 
 
 def limit(what: str) -> str:
-    """The second column of the row of limits that begins with this."""
+    """Return the second column of the row of limits that begins with this."""
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", SECURITY, re.MULTILINE)
     return next(found for name, found in rows if name.startswith(what))
 

@@ -13,7 +13,7 @@ PLACEHOLDER = re.compile(r"\{\w+\}|%\(\w+\)s|</?kbd>")
 
 @pytest.fixture(scope="module")
 def texts() -> dict[str, str]:
-    """The source file's texts and their translations."""
+    """Return the source file's texts and their translations."""
     return dict(ENTRY.findall((MESSAGES / "django.po").read_text()))
 
 

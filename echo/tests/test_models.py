@@ -13,7 +13,7 @@ UNSTORED = {"echo_connection", "echo_node"}
 
 
 def fresh(token: Token) -> Token:
-    """The token as the next request finds it: permissions are cached on a user."""
+    """Return the token as the next request finds it: permissions are cached on a user."""
     return Token.objects.get(pk=token.pk)
 
 

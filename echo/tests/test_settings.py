@@ -21,7 +21,7 @@ SETTING = re.compile(r'(?:env\.\w+|required_in_production)\(\s*"([A-Z_]+)"')
 
 
 def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs ``manage.py`` where warnings are errors and nothing else is configured."""
+    """Run ``manage.py`` where warnings are errors and nothing else is configured."""
     inherited = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     return subprocess.run(
         [sys.executable, "-W", "error", "manage.py", *arguments],

@@ -96,7 +96,7 @@ Collect = Callable[[dict[str, str]], dict[str, str]]
 
 @pytest.fixture
 def collect(tmp_path: Path) -> Collect:
-    """Runs files through the storage; what each became, under its own name."""
+    """Run files through the storage; return what each became, by name."""
 
     def run(files: dict[str, str]) -> dict[str, str]:
         storage = StaticStorage(location=tmp_path)

@@ -28,7 +28,7 @@ DEADLINE_SECONDS = 10
 
 
 async def write(*topics: str, data: str = "1") -> list[Event]:
-    """Commits events and rings no doorbell; the events."""
+    """Commit events without a doorbell; return them."""
     events, _ = await append([Entry(topic, data) for topic in topics])
     return list(events)
 
@@ -49,7 +49,7 @@ async def subscribe(
 
 
 async def read(subscription: Subscription) -> list[Frame]:
-    """All that the subscription has to say by now."""
+    """Return all frames that are due."""
     frames: list[Frame] = []
     while more := await subscription.ready():
         frames += more
@@ -57,7 +57,7 @@ async def read(subscription: Subscription) -> list[Frame]:
 
 
 async def read_numbers(subscription: Subscription) -> list[int]:
-    """The numbers of the events it has by now; any other frame fails the test."""
+    """Return the numbers of the events that are due; fail on any other frame."""
     return numbers(await read(subscription))
 
 
@@ -67,20 +67,20 @@ def numbers(frames: Sequence[Frame]) -> list[int]:
 
 
 def told(frame: Frame) -> dict[str, Any]:
-    """What a notice says."""
+    """Return the fields of a notice."""
     assert isinstance(frame, Notice), frame
     return frame.fields
 
 
 async def until(condition: Any) -> None:
-    """Lets everything else run until the condition holds."""
+    """Let other tasks run until the condition holds."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not condition():  # noqa: ASYNC110 -- any condition, not one event
             await asyncio.sleep(0.001)
 
 
 class Transcript:
-    """What one reader was told, judged frame by frame.
+    """The frames that one reader was given, checked one by one.
 
     Each event must be after the one before, and name as ``previous`` the last one of
     its topic: so a hole, a double or a swap fails at once.
@@ -105,9 +105,9 @@ class Transcript:
 
     def take_event(self, event: Event) -> None:
         assert event.epoch == self.cursor.epoch
-        assert event.number > self.cursor.number, f"{event.number} was told before"
+        assert event.number > self.cursor.number, f"{event.number} was there before"
         before = self.latest.get(event.topic)
-        if before is None:  # the first of its topic that this reader is told
+        if before is None:  # the first of its topic for this reader
             assert (event.previous or 0) <= self.began.number or self.resets
         else:
             assert event.previous == before

@@ -31,7 +31,7 @@ def key(ada: User) -> str:
 
 @pytest.fixture
 def queries(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What was asked of the database, and whether in the threads for accounts."""
+    """The queries, each with whether it ran in the threads for accounts."""
     asked: list[Any] = []
     run = threads.DatabaseThreads.run
 

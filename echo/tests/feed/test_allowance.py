@@ -24,7 +24,7 @@ Counts = Counter[str]
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Counts:
-    """How often the relay has asked the database for what readers missed."""
+    """How often history has been read from the database."""
     counts: Counts = Counter()
 
     def counting(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

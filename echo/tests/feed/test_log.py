@@ -37,13 +37,13 @@ def numbers(interest: Interest, after: int = 0) -> list[int]:
 
 
 def age(seconds: float, **events: object) -> None:
-    """Makes the events, or all of them, that much older."""
+    """Make the events, or all of them, that much older."""
     then = timezone.now() - timedelta(seconds=seconds)
     EventRow.objects.filter(**events).update(sent_at=then)
 
 
 def recent(first: int, last: int) -> Recent:
-    """What a relay remembers once it has fanned out these events."""
+    """Return the memory of a node that has fanned out these events."""
     remembered = Recent()
     for number in range(first, last + 1):
         remembered.append(*log.tail(number - 1, number))
@@ -51,14 +51,14 @@ def recent(first: int, last: int) -> Recent:
 
 
 def append_and_fail(*topics: str) -> None:
-    """Appends in a transaction that is rolled back."""
+    """Append in a transaction that is rolled back."""
     with transaction.atomic():
         append(*topics)
         raise ZeroDivisionError
 
 
 def in_threads(count: int, work: Callable[[int], object]) -> None:
-    """Runs the work in as many threads at once, each with its own connection."""
+    """Run the work in as many threads at once, each with its own connection."""
 
     def run(number: int) -> None:
         try:
@@ -444,7 +444,7 @@ def test_an_old_event_behind_a_young_one_takes_nothing_along(
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Sets the clock of publishers and of SQLite so many hours ahead, or behind."""
+    """Set the clock of publishers and of SQLite so many hours ahead, or behind."""
     real = timezone.now
 
     def turn(hours: float) -> None:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 
 @pytest.fixture
 async def running(transactional_db: None, settings: Settings) -> AsyncIterator[Node]:
-    """This loop's relay with all its jobs, as a server has it."""
+    """This loop's node with all its jobs, as a server has it."""
     node = await get_node()
     yield node
     await node.stop()

@@ -114,7 +114,7 @@ async def running(transactional_db: None) -> AsyncIterator[Node]:
 
 
 def publish_two_and(outcome: str) -> None:
-    """Publishes within a transaction that commits, or rolls back."""
+    """Publish within a transaction that commits, or rolls back."""
     with transaction.atomic():
         publish("news", "first")
         publish("news", "second")

@@ -57,7 +57,7 @@ def interests() -> Iterator[Interest]:
 
 
 def numbers(interest: Interest, after: int = 0) -> list[int]:
-    """All that an interest is given, page by page."""
+    """Return the numbers that an interest is given, page by page."""
     last = log.head().number
     found: list[int] = []
     while after < last:

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 async def judging(node: Node, settings: Settings) -> AsyncIterator[Node]:
-    """The node, with its judge at work when it is told of a change only."""
+    """The node; rights are judged only when a change is announced."""
     settings.FEED_JUDGE_SECONDS = 3600.0
     node.rights.next_round_at = node.loop.time() + settings.FEED_JUDGE_SECONDS
     doorbell.add_listener(node.loop, node)
@@ -44,7 +44,7 @@ async def judging(node: Node, settings: Settings) -> AsyncIterator[Node]:
 
 
 async def sign_in(name: str = "ann", **fields: Any) -> Reader:
-    """A member of staff, as a session's cookie makes them a reader."""
+    """Return a member of staff as the reader that their session is."""
     user, _ = await User.objects.aget_or_create(
         username=name, defaults={"is_staff": True, **fields}
     )
@@ -55,7 +55,7 @@ async def sign_in(name: str = "ann", **fields: Any) -> Reader:
 
 
 async def demote(**found: Any) -> None:
-    """Takes the rights of staff away, as the admin does."""
+    """Take the rights of staff away, as the admin does."""
     async for user in User.objects.filter(**found):
         user.is_staff = False
         await user.asave()
@@ -208,7 +208,7 @@ async def test_a_round_reads_many_readers_with_two_queries(
 
 
 async def one_round(node: Node) -> None:
-    """Lets the judge make one round."""
+    """Judge all readers once."""
     node.rights.judged_at = 0.0
     node.rights.next_round_at = node.loop.time()
     job = asyncio.create_task(node.rights.keep_judging())

@@ -105,7 +105,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def publish_somehow(chance: random.Random, node: Node, turns: int) -> None:
-    """Commits events; their doorbells are lost, doubled, late or out of order."""
+    """Commit events; lose, double, delay or reorder their doorbells."""
     waiting: list[list[Event]] = []
     for _ in range(turns):
         topics = chance.choices(["news", "news.eu", "other"], k=chance.randint(1, 6))
@@ -125,7 +125,7 @@ async def publish_somehow(chance: random.Random, node: Node, turns: int) -> None
 async def read_somehow(
     chance: random.Random, reader: Subscription, transcript: Transcript
 ) -> None:
-    """Reads with pauses: now live, now behind."""
+    """Read with pauses, so that the reader is live and behind in turn."""
     while True:
         transcript.take(await reader.next())
         for _ in range(chance.choice([0, 0, 1, 20])):
@@ -160,7 +160,7 @@ async def test_nothing_is_lost_doubled_or_swapped_however_things_fall(
 
 
 async def whole(interest: object, last: int) -> list[int]:
-    """What the log holds for an interest, page by page."""
+    """Return what the log holds for an interest, page by page."""
     found: list[int] = []
     reached = 0
     while reached < last:

@@ -50,7 +50,7 @@ class Redis:
             return False
 
     def stop(self) -> None:
-        """Ends the process as a power cut would: nobody is told."""
+        """Kill the process: no client is notified."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -100,7 +100,7 @@ class Postgres:
         self.resume()
 
     def resume(self) -> None:
-        """Starts the server on what it has, after ``stop`` too."""
+        """Start the server on the data that it has, after ``stop`` too."""
         options = f"-p {self.port} -k {self.directory} -c listen_addresses=127.0.0.1"
         log = str(self.directory / "log")
         self.run("pg_ctl", "--wait", "-l", log, "-o", options, "start")
@@ -109,7 +109,7 @@ class Postgres:
         return f"postgres://postgres@127.0.0.1:{self.port}/{database}"
 
     def create(self, database: str, template: str = "template1") -> str:
-        """A new database with what the template has; its URL."""
+        """Create a database from the template; return its URL."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
@@ -119,7 +119,7 @@ class Postgres:
         return self.url(database)
 
     def stop(self) -> None:
-        """Ends every process as a power cut would."""
+        """Kill every process."""
         self.run("pg_ctl", "--wait", "-m", "immediate", "stop")
 
     def freeze(self) -> None:
@@ -132,13 +132,13 @@ class Postgres:
             os.kill(process, signal.SIGCONT)
 
     def processes(self) -> list[int]:
-        """The postmaster, first of all, and its children (proc(5), task/children)."""
+        """Return the postmaster and its children (proc(5), task/children)."""
         lines = (self.directory / "data" / "postmaster.pid").read_text().splitlines()
         children = Path(f"/proc/{lines[0]}/task/{lines[0]}/children").read_text()
         return [int(lines[0]), *map(int, children.split())]
 
     def connections(self, database_url: str) -> int:
-        """How many connections others have to a database."""
+        """Return how many connections others have to a database."""
         with psycopg.connect(database_url, autocommit=True) as connection:
             row = connection.execute(
                 "SELECT count(*) FROM pg_stat_activity "

@@ -94,7 +94,7 @@ def server(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a node: ``start("uvicorn", sqlite_url, REDIS_URL=…)``."""
+    """Start a node: ``start("uvicorn", sqlite_url, REDIS_URL=…)``."""
     with ExitStack() as nodes:
 
         def start_one(server: str, database_url: str, **environment: str) -> LiveSite:
@@ -112,7 +112,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def end(site: LiveSite) -> None:
-    """Stops a node that still runs; none may have raised anything."""
+    """Stop a node that still runs; fail on an exception in its log."""
     assert site.process is not None
     if site.process.poll() is None:
         site.stop(signal.SIGTERM)
@@ -123,7 +123,7 @@ def end(site: LiveSite) -> None:
 def report(
     request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> Report:
-    """Checks a row's figures, and shows them at the end of the run."""
+    """Check a row's figures, and show them at the end of the run."""
 
     def check(what: str, figures: Figures, **also: object) -> None:
         extra = ", ".join(f"{name} {value}" for name, value in also.items())

@@ -73,7 +73,7 @@ class Publisher:
 
 
 def race(site: LiveSite, data: Iterable[list[Any]], topics: Iterable[str]) -> None:
-    """Publishes each list in a process of its own, all at the same time."""
+    """Publish each list in a process of its own, all at the same time."""
     publishers = []
     for part, topic in zip(data, topics, strict=True):
         publishers.append(Publisher(site, topic))
@@ -83,7 +83,7 @@ def race(site: LiveSite, data: Iterable[list[Any]], topics: Iterable[str]) -> No
 
 
 async def publish_over_http(site: LiveSite, data: Any) -> None:
-    """Has the node itself publish; it may die of that."""
+    """Publish over HTTP, on the node itself."""
     token = await asyncio.to_thread(site.manage, "shell", "-v0", "-c", MAKE_TOKEN)
     headers = {"Authorization": f"Bearer {token.strip()}"}
     event = {"topic": "news", "data": data}

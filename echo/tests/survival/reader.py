@@ -25,7 +25,7 @@ RETRY_SECONDS = (0.05, 0.3)
 async def eventually(
     condition: Callable[[], Any], what: str, seconds: float = 20.0
 ) -> None:
-    """Returns when the condition holds; fails with ``what`` when it does not in time."""
+    """Wait until the condition holds; fail with ``what`` if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -36,7 +36,7 @@ async def eventually(
 async def settled(
     readers: Sequence["Reader"], published: Collection[Any], seconds: float = 30.0
 ) -> Figures:
-    """The readers' figures together, once each has as much as was published."""
+    """Wait until each reader has all that was published; return their figures."""
     for reader in readers:
         with contextlib.suppress(AssertionError):  # the figures say what is missing
             await reader.has(len(published), seconds)
@@ -82,7 +82,7 @@ class Reader:
             self.task.result()
 
     async def has(self, count: int, seconds: float = 20.0) -> None:
-        """Returns when so many events have come."""
+        """Wait until so many events have come."""
         await eventually(
             lambda: self.task.done() or len(self.record.data) >= count,
             f"{count} events, got {len(self.record.data)} so far",
@@ -105,7 +105,7 @@ class Reader:
             self.nodes.append(self.nodes.pop(0))
 
     def patience(self) -> float:
-        """Seconds until it comes back: what the last ``bye`` asked for, else a moment."""
+        """Return the seconds to wait before it reconnects: those of the last ``bye``, else a moment."""
         if self.record.byes and len(self.record.byes) == self.connects:
             return float(self.record.byes[-1]["retry_ms"]) / 1000
         return random.uniform(*RETRY_SECONDS)
@@ -126,7 +126,7 @@ class Reader:
     # --- the transports ----------------------------------------------------------------
 
     async def dial(self, node: LiveSite) -> socket.socket:
-        """A connection, whose receive buffer must be set before it is made (tcp(7))."""
+        """Connect; the receive buffer must be set before that (tcp(7))."""
         sock = socket.socket()
         sock.setblocking(False)
         if self.receive_buffer:
@@ -171,7 +171,7 @@ class Reader:
             writer.close()
 
     async def chunks(self, reader: asyncio.StreamReader) -> AsyncGenerator[bytes]:
-        """The body's chunks (RFC 9112 section 7.1), until the one that says the end."""
+        """Yield the body's chunks (RFC 9112 section 7.1), up to the last one."""
         while await self.reading.wait():
             size = int(await reader.readuntil(b"\r\n"), 16)
             if not size:
@@ -181,5 +181,5 @@ class Reader:
 
 
 def close_code(connection: ClientConnection) -> int:
-    """The code of the server's close frame; 1006 when there was none."""
+    """Return the code of the server's close frame; 1006 if there was none."""
     return connection.close_code or 1006

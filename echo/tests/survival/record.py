@@ -40,7 +40,7 @@ class Record:
     latest: dict[str, str] = field(default_factory=dict)
 
     def take(self, frame: dict[str, Any]) -> None:
-        """Takes the next frame, and moves the cursor as a client must."""
+        """Record the next frame, and move the cursor as a client must."""
         match frame["type"]:
             case "event":
                 self.take_event(frame)
@@ -54,14 +54,14 @@ class Record:
                 raise ValueError(f"expected a frame of the feed, got {unknown!r}")
 
     def take_cursor(self, told: str | None) -> None:
-        """A ``hello`` before a ``reset`` tells none."""
+        """Move the cursor; a ``hello`` before a ``reset`` has none."""
         if told is not None:
             cursor = EventId.parse(told)
             if self.cursor is None or cursor.epoch == self.cursor.epoch:
                 self.cursor = max(cursor, self.cursor or cursor)
 
     def take_reset(self, reset: dict[str, Any]) -> None:
-        """Goes on where it says; ids after that will name other events."""
+        """Go on at the reset's id; later ids name other events."""
         self.resets.append(reset)
         self.cursor = cursor = EventId.parse(reset["last_event_id"])
         self.seen = {known for known in self.seen if known <= cursor}
@@ -81,7 +81,7 @@ class Record:
         self.data.append(event["data"])
 
     def breaks_chain(self, event: dict[str, Any]) -> bool:
-        """True when ``previous`` names an event that this reader should have had."""
+        """Return True when ``previous`` names an event that this reader has missed."""
         known = self.latest.get(event["topic"])
         if known is not None:
             return bool(event["previous"] != known)

@@ -10,7 +10,7 @@ from wsdemo.settings import *  # noqa: F403
 
 
 def tell(number: int, frame: FrameType | None) -> None:
-    """Prints the tasks of this event loop, and the subscriptions and events in memory."""
+    """Print the tasks of this event loop, and the subscriptions and events in memory."""
     gc.collect()
     kinds = [type(thing).__qualname__ for thing in gc.get_objects()]
     subscriptions = kinds.count("Subscription")

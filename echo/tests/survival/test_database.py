@@ -54,7 +54,7 @@ class Site:
 
 @contextmanager
 def locked(url: str) -> Iterator[None]:
-    """Holds SQLite's write lock, as another program could."""
+    """Hold SQLite's write lock, as another program could."""
     path = Path(url.removeprefix("sqlite:///"))
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")

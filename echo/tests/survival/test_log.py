@@ -43,7 +43,7 @@ def asked(site: LiveSite, since: object) -> dict[str, object] | None:
 
 
 def come_back(reader: Reader, nodes: list[LiveSite]) -> Reader:
-    """The same client, a while later."""
+    """Return the same client, a while later."""
     returned = Reader(nodes)
     returned.record = reader.record
     return returned

@@ -32,7 +32,7 @@ DATABASE_CONNECTIONS = 10
 
 @pytest.fixture
 def own_postgres(postgres: Postgres) -> Iterator[Postgres]:
-    """The session's server, which is there again for the next test whatever happens."""
+    """The session's server; it is started again for the next test."""
     yield postgres
     if not (postgres.directory / "data" / "postmaster.pid").exists():
         postgres.resume()
@@ -46,7 +46,7 @@ def ready(site: LiveSite) -> dict[str, Any]:
 
 
 async def refusal(site: LiveSite, **query: str) -> tuple[int, dict[str, Any], float]:
-    """The status, the JSON and the seconds of a handshake that is refused."""
+    """Return the status, the JSON and the seconds of a refused handshake."""
     began_at = time.monotonic()
     with pytest.raises(InvalidStatus) as refused:
         async with connect(f"{site.ws_url}/feed/ws?{urlencode(query)}", proxy=None):
@@ -191,7 +191,7 @@ NUMBERS = {
 
 
 def fill(database_url: str) -> None:
-    """Writes a long log at once, under an event that has been published."""
+    """Insert a long log below an event that has been published."""
     kind = "postgres" if database_url.startswith("postgres") else "sqlite"
     now, numbers = NUMBERS[kind]
     statements = [

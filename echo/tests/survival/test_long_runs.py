@@ -22,7 +22,7 @@ COUNTED = {"DJANGO_SETTINGS_MODULE": "echo.tests.survival.settings_counted"}
 
 
 async def holdings(node: LiveSite, redis: Redis) -> dict[str, Any]:
-    """What the process has: tasks, subscriptions, open files, and its memberships."""
+    """Return what the process holds: tasks, subscriptions, open files, group memberships."""
     assert node.process is not None
     told = node.log.count("holds ")
     node.process.send_signal(signal.SIGUSR1)
@@ -38,7 +38,7 @@ async def holdings(node: LiveSite, redis: Redis) -> dict[str, Any]:
 
 
 async def holdings_with(node: LiveSite, redis: Redis, readers: int) -> dict[str, Any]:
-    """The same, once those who have gone are forgotten."""
+    """Return the same, once closed connections have been removed."""
     deadline = time.monotonic() + 20
     while (held := await holdings(node, redis))["subscriptions"] != readers:
         assert time.monotonic() < deadline, f"expected {readers} readers, got {held}"
@@ -46,14 +46,14 @@ async def holdings_with(node: LiveSite, redis: Redis, readers: int) -> dict[str,
 
 
 def assert_no_more(now: dict[str, Any], before: dict[str, Any]) -> None:
-    """Fails when something has been left behind."""
+    """Fail when something has been left behind."""
     assert now["memberships"] == before["memberships"]
     assert now["tasks"] <= before["tasks"]
     assert now["files"] <= before["files"] + SPARE_FILES
 
 
 async def visit(node: LiveSite, times: int) -> None:
-    """Comes and goes so many times, some by hanging up and some by closing politely."""
+    """Connect and leave so many times: some cut, some with a close frame."""
     for number in range(times):
         async with Reader([node], "websocket" if number % 5 else "sse"):
             pass

@@ -14,7 +14,7 @@ OPENING_AT_ONCE = 50
 
 
 async def open_all(stack: AsyncExitStack, readers: list[Reader]) -> list[Reader]:
-    """Opens readers, some at a time, and closes them with the stack."""
+    """Open readers, some at a time; the stack closes them."""
     for begin in range(0, len(readers), OPENING_AT_ONCE):
         some = readers[begin : begin + OPENING_AT_ONCE]
         await asyncio.gather(*map(stack.enter_async_context, some))
@@ -22,7 +22,7 @@ async def open_all(stack: AsyncExitStack, readers: list[Reader]) -> list[Reader]
 
 
 def transports(count: int) -> list[str]:
-    """One in ten reads over Server-Sent Events."""
+    """Return the transports: one in ten is Server-Sent Events."""
     return ["websocket" if number % 10 else "sse" for number in range(count)]
 
 

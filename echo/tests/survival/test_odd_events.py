@@ -41,7 +41,7 @@ TAKEN = [
 
 
 def nested(name: bytes, depth: int) -> bytes:
-    """An event with a list of lists, of about the depth that Python can write and read."""
+    """Return an event with lists nested about as deep as Python can write and read."""
     value = b"[" * depth + b"]" * depth
     fields = {b"data": b"1", b"topic": b'"news"'} | {name: value}
     return b"{%s}" % b",".join(b'"%s":%s' % field for field in fields.items())

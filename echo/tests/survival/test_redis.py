@@ -30,14 +30,14 @@ def readiness(site: LiveSite) -> str:
 
 
 async def becomes(sites: list[LiveSite], status: str) -> None:
-    """Returns when each node says that it is "ok" or "degraded"."""
+    """Wait until the status of each node is "ok" or "degraded"."""
     await eventually(
         lambda: {readiness(site) for site in sites} == {status}, f"all nodes {status}"
     )
 
 
 def complaints(site: LiveSite) -> list[str]:
-    """What the node's log says of the channel layer, above the level of news."""
+    """Return the warnings and errors about the channel layer in the node's log."""
     return [
         line
         for line in site.log.splitlines()
@@ -62,7 +62,7 @@ def frozen(redis: Redis) -> Iterator[None]:
 async def publish_for(
     seconds: float, publisher: Publisher, readers: list[Reader], numbers: Iterator[int]
 ) -> None:
-    """Publishes one event after the other, each when all readers have the last one."""
+    """Publish one event after the other, each when all readers have the last one."""
     begun = time.monotonic()
     while time.monotonic() - begun < seconds:
         number = next(numbers)

@@ -33,7 +33,7 @@ Make = Callable[..., LiveSite]
 
 @pytest.fixture
 def make(redis: Redis, tmp_path: Path) -> Iterator[Make]:
-    """Makes a node: ``make("daphne", "site")``; those of one site share its database."""
+    """Make a node: ``make("daphne", "site")``; those of one site share its database."""
     with ExitStack() as nodes:
 
         def make_one(server: str, site: str) -> LiveSite:
@@ -48,7 +48,7 @@ def make(redis: Redis, tmp_path: Path) -> Iterator[Make]:
 
 @pytest.fixture
 def two_nodes(make: Make) -> tuple[FeedSite, LiveSite]:
-    """A site of two nodes that have heard of each other."""
+    """A site of two nodes that know each other."""
     one, other = make("daphne", "site"), make("uvicorn", "site")
     site = prepare(one)
     for live in (one, other):
@@ -59,13 +59,13 @@ def two_nodes(make: Make) -> tuple[FeedSite, LiveSite]:
 
 
 def knows(one: LiveSite, other: LiveSite) -> bool:
-    """True when a node ends the connections of the other."""
+    """Return True when a node ends the connections of the other."""
     with closing(WebSocket(other, "probe")):
         return count(one, "probe") == 1
 
 
 def count(node: LiveSite, topic: str) -> int:
-    """Asks the readers of a topic to reconnect, as an operator would; how many there were."""
+    """Ask the readers of a topic to reconnect, as an operator would; return how many."""
     asked = f"/end?topic={topic}&code=4011&reason=asked"
     return int(ask(node, asked).json()["ended"])
 

@@ -106,7 +106,7 @@ Open = Callable[..., Any]
 
 @pytest.fixture
 def streams(feed_site: FeedSite) -> Iterator[Open]:
-    """Opens a stream of a class; closed at the end of the test."""
+    """Open a stream of a class; it is closed at the end of the test."""
     with ExitStack() as stack:
 
         def open_stream(kind: type[Stream], *topics: str, **asked: Any) -> Stream:
@@ -117,7 +117,7 @@ def streams(feed_site: FeedSite) -> Iterator[Open]:
 
 @pytest.fixture(params=TRANSPORTS)
 def subscribe(request: pytest.FixtureRequest, streams: Open) -> Open:
-    """Opens a stream over each transport: ``subscribe("news.*", since="now")``."""
+    """Open a stream over each transport: ``subscribe("news.*", since="now")``."""
     kind = TRANSPORTS[request.param]
     return lambda *topics, **asked: streams(kind, *topics, **asked)
 

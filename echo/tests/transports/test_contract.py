@@ -240,7 +240,7 @@ def test_each_delivery_of_the_admins_event_is_counted_once(
 
 
 def publish_to_readers(feed_site: FeedSite, topic: str) -> str:
-    """Publishes as the admin does once somebody reads the topic; the id."""
+    """Publish as the admin does, once somebody reads the topic; return the id."""
     wait_until(
         lambda: feed_site.figure(f"/readers?topic={topic}", "readers") == 1,
         "the reader to be there",

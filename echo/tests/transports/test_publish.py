@@ -45,7 +45,7 @@ async def ask(method: str, body: Any = b"", **headers: str) -> Answer:
 
 
 def make_token(topics: str = "*", **fields: Any) -> tuple[Token, str]:
-    """A token, and the credentials of its bearer."""
+    """Return a token, and the credentials of its bearer."""
     token = Token(name="tests", topics=topics, **fields)
     secret = token.renew_secret()
     token.save()

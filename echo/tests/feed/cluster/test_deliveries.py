@@ -23,14 +23,14 @@ pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 
 
 async def write_in_admin(topic: str = "news") -> Event:
-    """Commits an event of the admin's, and rings no doorbell."""
+    """Commit an event of the admin's, and ring no doorbell."""
     events, _ = await append([Entry(topic, "1", source=EventRow.Source.ADMIN)])
     event: Event = events[0]
     return event
 
 
 async def send(subscription: Subscription) -> None:
-    """Reads all there is, and says so as a transport does."""
+    """Read all that is due, and count it as a transport does."""
     count_deliveries(await read(subscription))
 
 
