@@ -87,11 +87,12 @@ class Misbehaviour:
         receive: Callable[[], Awaitable[dict[str, Any]]],
         send: Callable[[dict[str, Any]], Awaitable[None]],
     ) -> None:
+        # What the client asked for.
         self.knobs = knobs
         self.random = random  # decides the jitter
         self.receive = receive  # ASGI's
         self.send = send  # ASGI's
-        self.clock = asyncio.get_running_loop().time
+        self.clock = asyncio.get_running_loop().time  # in seconds, monotonic
         self.replies = ReplyQueue()  # filled by the reader, emptied by the writer
         # When the latest `rate` messages arrived.
         self.arrivals: deque[float] = deque(maxlen=knobs.rate)

@@ -50,15 +50,14 @@ class ClientConnection:
         writer: asyncio.StreamWriter,
         watch: Watch,
     ) -> None:
-        self.core = core
+        self.core = core  # websockets' protocol, without I/O
         self.response: Response | None = None  # to the handshake
-        self._reader = reader
-        self._writer = writer
-        self._watch = watch
+        self._reader = reader  # of the TCP or TLS stream
+        self._writer = writer  # of the same
+        self._watch = watch  # called with all bytes, for the trace
         self._messages: deque[Payload] = deque()  # received and not returned yet
-        # Of the message that is arriving: its payload so far, and its type.
-        self._fragments: list[bytes] = []
-        self._is_text = False
+        self._fragments: list[bytes] = []  # of the message that is arriving
+        self._is_text = False  # the type of that message
         # Why this side failed the connection, where the core would not have.
         self._failure = ""
 

@@ -42,7 +42,7 @@ class FrameParser:
     """
 
     def __init__(self, keep: int = sys.maxsize) -> None:
-        self._keep = keep
+        self._keep = keep  # bytes of each payload
         self._header = bytearray()  # of the current frame so far
         self._payload = bytearray()  # of the current frame so far, as far as it is kept
         self._arrived = 0  # bytes of the current payload, kept or not

@@ -37,10 +37,10 @@ class PlainOutput:
     def __init__(
         self, write: WriteLine, form: Form, *, rtt: bool, timestamps: bool
     ) -> None:
-        self._write = write
-        self._form = form
-        self._rtt = rtt
-        self._timestamps = timestamps
+        self._write = write  # prints a line
+        self._form = form  # in which payloads are shown
+        self._rtt = rtt  # whether to show round-trip times
+        self._timestamps = timestamps  # whether to begin each line with the time
 
     def connecting(self, url: str) -> None:
         self._line(f"connecting to {escape(url)}")
@@ -78,7 +78,7 @@ class JsonOutput:
     """Prints JSON objects; ``rtt`` is in milliseconds, ``length`` in bytes on the wire."""
 
     def __init__(self, write: WriteLine) -> None:
-        self._write = write
+        self._write = write  # prints a line
 
     def connecting(self, url: str) -> None:
         self._event({"type": "connecting", "url": url})

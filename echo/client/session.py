@@ -51,7 +51,7 @@ class RoundTrips:
         self.arrival = asyncio.Event()  # set by every received message
         # The fingerprint of each message without an echo, and when it was sent.
         self._outstanding: deque[tuple[int, float]] = deque(maxlen=MAX_OUTSTANDING)
-        self._clock = asyncio.get_running_loop().time
+        self._clock = asyncio.get_running_loop().time  # in seconds, monotonic
 
     @property
     def all_echoed(self) -> bool:
@@ -92,12 +92,12 @@ class Session:
     def __init__(
         self, options: Options, source: Source, output: Output, stop: asyncio.Event
     ) -> None:
-        self.options = options
-        self.source = source
-        self.output = output
+        self.options = options  # of the command line
+        self.source = source  # of the messages to send
+        self.output = output  # shows what happens
         self.stop = stop  # set when the user asks to stop
         self.round_trips = RoundTrips()  # of the current connection
-        self.clock = asyncio.get_running_loop().time
+        self.clock = asyncio.get_running_loop().time  # in seconds, monotonic
         self.unsent: Payload | None = None  # taken from the source and not sent yet
         self.next_send_at = self.clock()  # when the next message may be sent
         self.max_backoff = BACKOFF_SECONDS  # before the next attempt to reconnect

@@ -68,7 +68,7 @@ class Clock:
     """The current time, ``count`` times or without end, as gorilla's client sends it."""
 
     def __init__(self, form: Form, count: int | None) -> None:
-        self._form = form
+        self._form = form  # text or binary
         self._left = count  # messages still to come; None: without end
 
     async def next(self) -> Payload | None:
@@ -84,6 +84,7 @@ class Listed:
     """The given messages, one after another, ``count`` times over."""
 
     def __init__(self, messages: list[Payload], count: int) -> None:
+        # Still to come.
         self._messages = chain.from_iterable(repeat(messages, count))
 
     async def next(self) -> Payload | None:
@@ -99,14 +100,15 @@ class Lines:
     """
 
     def __init__(self, descriptor: int, form: Form) -> None:
-        self._descriptor = descriptor
-        self._form = form
+        self._descriptor = descriptor  # read by the thread alone
+        self._form = form  # text or binary
         self._lines: deque[bytes] = deque()  # of the current batch
         # From the thread; the empty batch is the end.
         self._batches: asyncio.Queue[list[bytes]] = asyncio.Queue()
         # Bounds the batches: the thread acquires it for each, `next` releases it.
         self._room = threading.Semaphore(MAX_BATCHES_AHEAD)
-        self._started = self._ended = False
+        self._started = False  # the thread runs
+        self._ended = False  # the empty batch has come
 
     async def next(self) -> Payload | None:
         if not self._started:
@@ -162,9 +164,9 @@ class Prompt:
         interrupt: Callable[[], None],
         show_problem: Callable[[str], None],
     ) -> None:
-        self._form = form
-        self._interrupt = interrupt
-        self._show_problem = show_problem
+        self._form = form  # text or binary
+        self._interrupt = interrupt  # called on Ctrl-C
+        self._show_problem = show_problem  # called with what is wrong with a line
         # Typed and not sent yet; None after Ctrl-D.
         self._lines: asyncio.Queue[Payload | None] = asyncio.Queue(1)
         self._reading: asyncio.Task[None] | None = None  # runs `_read`

@@ -134,6 +134,7 @@ class Notice(Frame):
             shown["last_event_id"] = str(cursor)
         if "retry_ms" in shown:  # what makes an EventSource come back then
             self.sse_extra = f"retry: {shown['retry_ms']}\n"
+        # What its JSON says.
         self.fields = shown
         self.json = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
 

@@ -36,6 +36,7 @@ class Hub:
     def __init__(self, node_name: str, history: History) -> None:
         # The name of this node.
         self.node_name = node_name
+        # Its head moves on with each event that is fanned out.
         self.history = history
         # The open subscriptions, by their connection's id.
         self.subscriptions: dict[str, Subscription] = {}

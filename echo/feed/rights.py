@@ -35,6 +35,7 @@ class Rights:
     """The signed-in readers of one process, and those of them who are to be judged."""
 
     def __init__(self, hub: Hub, clock: Callable[[], float]) -> None:
+        # Has the subscriptions, and narrows them.
         self.hub = hub
         # In seconds, monotonic.
         self.clock = clock

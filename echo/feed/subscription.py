@@ -56,8 +56,11 @@ class Subscription:
         on_close: Callable[["Subscription"], None],
         return_seconds: Callable[[], float],
     ) -> None:
+        # Where missed events come from.
         self.history = history
+        # What it may be given; narrowed when rights are lost.
         self.interest = interest
+        # Whose it is.
         self.connection = connection
         # After so long without a frame a heartbeat is due.
         self.heartbeat_seconds = heartbeat_seconds
@@ -73,8 +76,9 @@ class Subscription:
         self.position = history.head
         # The number up to which the log is being replayed.
         self.target = 0
-        # Live events that the transport has not taken yet, and the sum of their sizes.
+        # Live events that the transport has not taken yet.
         self.queue: deque[Event] = deque()
+        # The sum of their sizes.
         self.queued_bytes = 0
         # Frames that go out before any event.
         self.notices: deque[Notice] = deque()

@@ -76,9 +76,11 @@ class Tallies:
         self.tallies: OrderedDict[int, Tally] = OrderedDict()
         # To how many connections each of the last events was offered, by number.
         self.offered: OrderedDict[int, int] = OrderedDict()
-        # Of the second under way: see `take_second`.
+        # The delays of tallied deliveries in the second under way: see `take_second`.
         self.delays: Delays = Counter()
+        # The events of that second, but for the figures' own.
         self.event_count = 0
+        # To how many connections they were offered, all together.
         self.offer_count = 0
         # True when the next event is to be tallied, for the delays in the figures.
         self.wants_sample = False

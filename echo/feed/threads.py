@@ -35,6 +35,7 @@ class DatabaseThreads:
     """A few threads for one job, and a bounded queue before them."""
 
     def __init__(self, job: str, threads: int) -> None:
+        # The threads, named by their job.
         self.executor = ThreadPoolExecutor(threads, f"database {job}")
         # Calls that were made and have not been answered yet, in whichever event loop.
         self.waiting = 0

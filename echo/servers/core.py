@@ -161,8 +161,9 @@ class FaithfulCore(ServerProtocol, FaithfulFrames):
         super().__init__(**options | {"extensions": None})
         # Decodes the text message whose fragments are arriving; None for a binary one.
         self.text: codecs.IncrementalDecoder | None = None
-        # The type and the payload so far of the message whose fragments are arriving.
+        # The type of the message whose fragments are arriving; CONT between messages.
         self.message_opcode = Opcode.CONT
+        # Its payload so far.
         self.message = bytearray()
 
     def parse(self) -> Generator[None]:

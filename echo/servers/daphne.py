@@ -88,7 +88,8 @@ class WebSocketProtocol(Protocol):
     subprotocols: list[str]  # offered by the client; from `handshake` on
 
     def __init__(self, server: "FaithfulServer") -> None:
-        self.server = server
+        self.server = server  # has the settings, and the application
+        # The WebSocket protocol, without I/O.
         self.core = DeferringCore(max_size=server.websocket_max_message_size or None)
         self.events: deque[dict[str, Any]] = deque()  # for the application's `receive`
         self.unread_bytes = 0  # of the messages in `events`
@@ -96,6 +97,7 @@ class WebSocketProtocol(Protocol):
         self.arrival: asyncio.Future[None] | None = None
         self.reading_paused = False  # the transport's reading is paused
         self.turn_scheduled = False  # `take_turn` will run in the loop's next iteration
+        # What `send` waits for while the transport's buffer is full.
         self.drain = Drain(self.regulate_reading)
         self.closed = asyncio.Event()  # set when the TCP connection has ended
         # Cuts the connection if the client does not end it after the closing handshake.
@@ -103,8 +105,10 @@ class WebSocketProtocol(Protocol):
         # The application's last event is in `events`, or has been read.
         self.disconnect_queued = False
         self.refusal: Response | None = None  # the response that refuses the handshake
-        self.opened_at = self.last_received_at = time.monotonic()
+        self.opened_at = time.monotonic()
+        self.last_received_at = self.opened_at  # of any bytes from the client
         self.ping_sent_at: float | None = None  # of the ping that has no pong yet
+        # For the server's access log.
         self.log_details: dict[str, Any] = {"path": "", "client": None}
 
     # --- Twisted: the transport --------------------------------------------------------
@@ -522,7 +526,7 @@ class WebSocketFactory:
     """Makes the WebSocket protocols for Daphne's HTTP side."""
 
     def __init__(self, server: "FaithfulServer") -> None:
-        self.server = server
+        self.server = server  # whose connections these are
 
     def buildProtocol(self, address: Any) -> WebSocketProtocol:
         return WebSocketProtocol(self.server)
@@ -535,7 +539,7 @@ class FaithfulServer(daphne.server.Server):
         super().__init__(*args, ready_callable=self.ready, **kwargs)
         self.when_ready = ready_callable  # called when the server is set up
         self.stopped = threading.Event()  # set when the reactor has stopped
-        self.stalls = StallDetector()
+        self.stalls = StallDetector()  # cuts clients that take nothing
 
     def run(self) -> None:
         # Under the autoreloader this runs in a daemon thread, which would end with its

@@ -49,6 +49,7 @@ class Guard:
     """Guards one connection, from its first byte until it becomes a WebSocket or ends."""
 
     def __init__(self, connection: GuardedConnection, *untrusted: bytes) -> None:
+        # The connection that is guarded.
         self.connection = connection
         # Holds the bytes that have not been forwarded.
         self.reader = RequestReader(

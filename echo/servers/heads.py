@@ -45,9 +45,9 @@ class Refusal(Exception):
         self, status: int, detail: str, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.headers = headers or {}
+        self.status = status  # of the response
+        self.detail = detail  # the reason, shown in its body
+        self.headers = headers or {}  # beside those of every refusal
 
     def encode(self) -> bytes:
         """Return the whole response, which ends the connection."""
@@ -318,8 +318,8 @@ class RequestReader:
         self, *, max_body_bytes: int, untrusted: Iterable[bytes] = frozenset()
     ) -> None:
         self.buffer = bytearray()  # received and not read yet
-        self.max_body_bytes = max_body_bytes
-        self.untrusted = frozenset(untrusted)
+        self.max_body_bytes = max_body_bytes  # of one request
+        self.untrusted = frozenset(untrusted)  # names of headers that are dropped
         self.head: Head | None = None  # of the current request, or the last one
         self.searched = 0  # leading bytes of the buffer without the end of a head
         self.body_bytes = 0  # of the current request so far, framing included

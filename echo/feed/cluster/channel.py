@@ -26,11 +26,13 @@ class Channel:
         self.history = history
         # In seconds, monotonic.
         self.clock = clock
+        # The site's; None if it has none.
         self.layer = get_channel_layer()
         # False for a layer in memory.
         self.reaches_others = reaches_others(self.layer)
-        # The channel of this process, and the group it is in; None while it has none.
+        # The channel of this process; None while it has none.
         self.name: str | None = None
+        # The group that the channel is in; None while it is in none.
         self.joined: str | None = None
         # Held while the channel moves from one group to another.
         self.moving = asyncio.Lock()

@@ -36,9 +36,13 @@ class Stats:
     """One node's figures of the last whole second."""
 
     def __init__(self, relay: Relay, channel: Channel, presence: Presence) -> None:
+        # Knows whether the log can be read.
         self.relay = relay
+        # Has the connections, and counts what they are given.
         self.hub = relay.hub
+        # Knows whether the channel layer is up.
         self.channel = channel
+        # The other nodes, whose figures are published along.
         self.presence = presence
         # In Unix seconds.
         self.started_at = time.time()
@@ -46,6 +50,7 @@ class Stats:
         self.turned_at = time.monotonic()
         # The figures of the last whole second.
         self.events_per_second = self.deliveries_per_second = 0.0
+        # The delays of its tallied deliveries.
         self.delays: Delays = Counter()
 
     @property

@@ -95,8 +95,11 @@ class Surveys:
         presence: Presence,
         clock: Callable[[], float],
     ) -> None:
+        # This node's own answers come from here.
         self.hub = hub
+        # Carries questions and answers.
         self.channel = channel
+        # The nodes that are expected to answer.
         self.presence = presence
         # In seconds, monotonic.
         self.clock = clock
