@@ -10,7 +10,7 @@ from django.core.validators import ProhibitNullCharactersValidator
 from django.http import HttpRequest, HttpResponse
 
 from echo.admin.survey import caveats
-from echo.feed import Survey
+from echo.feed import cluster
 
 NUL = "\0"
 
@@ -42,7 +42,9 @@ class AnnotatedAdmin(admin.ModelAdmin):
         """Survey the nodes and set on each row what they know of it."""
         raise NotImplementedError
 
-    def warn_incomplete(self, request: HttpRequest, survey: Survey[Any]) -> None:
+    def warn_incomplete(
+        self, request: HttpRequest, survey: cluster.Survey[Any]
+    ) -> None:
         """Show above the page why its numbers are incomplete."""
         for text in caveats(survey):
             self.message_user(request, text, messages.WARNING)

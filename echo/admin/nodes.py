@@ -20,6 +20,7 @@ from echo import feed
 from echo.admin.connections.query import TRANSPORTS
 from echo.admin.readonly import ReadOnlyAdmin
 from echo.admin.survey import isolation_text
+from echo.feed import cluster
 from echo.models import Event, Node
 from echo.protocol import EventId
 
@@ -49,7 +50,7 @@ CHARTS = (
 class Row:
     """A node as it describes itself, and what a row derives from that."""
 
-    node: feed.NodeState
+    node: cluster.NodeState
     started_at: datetime
     transports: dict[Any, int]
     # None if the node's log is another one, or if the log is down.
@@ -58,7 +59,7 @@ class Row:
 
     @classmethod
     def of(
-        cls, node: feed.NodeState, log: EventId | None, max_unreported: float
+        cls, node: cluster.NodeState, log: EventId | None, max_unreported: float
     ) -> Self:
         """Return a node's row; it may be up to ``max_unreported`` events further."""
         behind = events_behind(node.head, log)
@@ -105,7 +106,7 @@ class NodeAdmin(ReadOnlyAdmin):
 def graph_start(log: EventId | None) -> dict[str, Any]:
     """Return what the graph's script starts with."""
     return {
-        "topic": feed.STATS_TOPIC,
+        "topic": cluster.STATS_TOPIC,
         "since": graph_cursor(log),
         "now": int(time.time()),
         "time_zone": timezone.get_current_timezone_name(),
@@ -117,14 +118,14 @@ def graph_cursor(log: EventId | None) -> str | None:
     if log is None:
         return None
     recent = Event.objects.filter(
-        topic=feed.STATS_TOPIC,
+        topic=cluster.STATS_TOPIC,
         sent_at__gt=timezone.now() - timedelta(seconds=WINDOW_SECONDS),
     ).values_list("number", flat=True)
     numbers = list(recent.order_by("-number")[:WINDOW_SECONDS])
     return str(EventId(log.epoch, min(numbers) - 1) if numbers else log)
 
 
-def table_context(site: feed.NodeList) -> dict[str, Any]:
+def table_context(site: cluster.NodeList) -> dict[str, Any]:
     """Return what the table shows: the nodes, the oldest first, and warnings."""
     own = site.nodes[0]
     nodes = sorted(site.nodes, key=lambda node: node.started_at)

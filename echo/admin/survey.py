@@ -9,23 +9,23 @@ from asgiref.sync import async_to_sync
 from django.utils.translation import gettext as _
 
 from echo import feed
-from echo.feed import Question, Survey
+from echo.feed import cluster
 
 Result = TypeVar("Result")
 
 
-def survey(question: Question[Any, Result]) -> Survey[Result]:
+def survey(question: cluster.Question[Any, Result]) -> cluster.Survey[Result]:
     """Return the merged answers of all nodes to a question."""
-    merged: Survey[Result] = async_to_sync(feed.survey)(question)
+    merged: cluster.Survey[Result] = async_to_sync(feed.survey)(question)
     return merged
 
 
-def count_readers(topics: list[str]) -> Survey[dict[str, int]]:
+def count_readers(topics: list[str]) -> cluster.Survey[dict[str, int]]:
     """Return how many connections read each topic now."""
-    return survey(feed.CountReaders(tuple(topics)))
+    return survey(cluster.CountReaders(tuple(topics)))
 
 
-def caveats(survey: Survey[Any]) -> list[str]:
+def caveats(survey: cluster.Survey[Any]) -> list[str]:
     """Return why a survey is incomplete, as texts; an empty list if it is complete."""
     texts = []
     if survey.unresponsive:
@@ -47,6 +47,6 @@ def isolation_text() -> str:
     )
 
 
-def at_least(count: int, survey: Survey[Any]) -> int | str:
+def at_least(count: int, survey: cluster.Survey[Any]) -> int | str:
     """Return the count, marked with ≥ if the survey is incomplete."""
     return f"≥ {count}" if caveats(survey) else count

@@ -1,68 +1,35 @@
 """The feed: server-side push that loses nothing. This is its only door."""
 
+from echo.feed import cluster
 from echo.feed.access import Reader
 from echo.feed.accounts import find_reader
 from echo.feed.changes import connect as announce_changed_accounts
-from echo.feed.cluster import (
-    ConnectionList,
-    ConnectionRow,
-    CountDeliveries,
-    CountReaders,
-    EndConnections,
-    EndedConnections,
-    GetReceipt,
-    ListConnections,
-    NodeList,
-    NodeState,
-    Question,
-    Receipt,
-    Survey,
-)
 from echo.feed.connection import Connection
 from echo.feed.event import Event, Frame, Notice, count_deliveries, encode_data
 from echo.feed.log import Published, renew_log
 from echo.feed.node import get_node, list_nodes, subscribe, survey
 from echo.feed.publish import apublish, apublish_many, publish, publish_many
-from echo.feed.publishers import (
-    Publisher,
-    find_token_publisher,
-    find_user_publisher,
-)
+from echo.feed.publishers import Publisher, find_publisher
 from echo.feed.retention import retention_of
 from echo.feed.subscription import Subscription
-from echo.feed.tallies import STATS_TOPIC
 
 __all__ = [
-    "STATS_TOPIC",
     "Connection",
-    "ConnectionList",
-    "ConnectionRow",
-    "CountDeliveries",
-    "CountReaders",
-    "EndConnections",
-    "EndedConnections",
     "Event",
     "Frame",
-    "GetReceipt",
-    "ListConnections",
-    "NodeList",
-    "NodeState",
     "Notice",
     "Published",
     "Publisher",
-    "Question",
     "Reader",
-    "Receipt",
     "Subscription",
-    "Survey",
     "announce_changed_accounts",
     "apublish",
     "apublish_many",
+    "cluster",
     "count_deliveries",
     "encode_data",
+    "find_publisher",
     "find_reader",
-    "find_token_publisher",
-    "find_user_publisher",
     "get_node",
     "list_nodes",
     "publish",

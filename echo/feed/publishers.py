@@ -57,6 +57,15 @@ def load_token_publisher(credentials: str) -> Publisher:
     return Publisher(f"token {token.pk}", name, tuple(token.topics.split()))
 
 
-# For coroutines; a DatabaseError when the database does not answer.
-find_user_publisher = threads.accounts.wrap(load_user_publisher)
-find_token_publisher = threads.accounts.wrap(load_token_publisher)
+async def find_publisher(*, token: str | None = None, user_id: str = "") -> Publisher:
+    """Return the publisher with a token's credentials, else the one with a user's id.
+
+    Raises Unauthorized and NotAllowed as the functions above do, and a DatabaseError when
+    the database does not answer.
+    """
+    found: Publisher = await (
+        threads.accounts.run(load_user_publisher, user_id)
+        if token is None
+        else threads.accounts.run(load_token_publisher, token)
+    )
+    return found

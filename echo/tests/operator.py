@@ -7,14 +7,8 @@ from django.http import HttpRequest, JsonResponse
 from django.test import Client
 from django.urls import path
 
-from echo.feed import (
-    CountReaders,
-    EndConnections,
-    GetReceipt,
-    ListConnections,
-    apublish,
-    survey,
-)
+from echo.feed import apublish, survey
+from echo.feed.cluster import CountReaders, EndConnections, GetReceipt, ListConnections
 from echo.models import Event
 from wsdemo.urls import urlpatterns as site
 

@@ -78,14 +78,14 @@ class PublishConsumer(HttpConsumer):
         authorization = self.request.headers.get("Authorization", "")
         scheme, _, credentials = authorization.partition(" ")
         if scheme.lower() == "bearer":
-            return await feed.find_token_publisher(credentials.strip())
+            return await feed.find_publisher(token=credentials.strip())
         reader = await feed.find_reader(self.scope["headers"])
         if reader.user_id is None:
             raise Unauthorized(
                 "expected a bearer token, or a session of a signed-in user"
             )
         refuse_forgery(self.request)
-        return await feed.find_user_publisher(reader.user_id)
+        return await feed.find_publisher(user_id=reader.user_id)
 
 
 def refuse_forgery(request: HttpRequest) -> None:

@@ -9,11 +9,10 @@ from django.contrib import messages
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
-from echo import feed
 from echo.admin.connections.selection import Selection
 from echo.admin.formats import format_number
 from echo.admin.survey import caveats
-from echo.feed import EndedConnections, Survey
+from echo.feed import cluster
 from echo.protocol import MAX_CLOSE_REASON_BYTES, CloseCode
 
 DEFAULT_REASON = "disconnected by an operator"
@@ -58,12 +57,12 @@ class Closing:
     log_text: str
     summary: Any  # a lazy ngettext of ``count`` and ``nodes``, by the number ``ended``
 
-    def question(self, selection: Selection) -> feed.EndConnections:
+    def question(self, selection: Selection) -> cluster.EndConnections:
         """Return the question that closes the selected connections."""
-        return feed.EndConnections(self.code, self.reason, selection.connections)
+        return cluster.EndConnections(self.code, self.reason, selection.connections)
 
     def log_entries(
-        self, selection: Selection, survey: Survey[EndedConnections]
+        self, selection: Selection, survey: cluster.Survey[cluster.EndedConnections]
     ) -> Iterator[tuple[str, str]]:
         """Yield an id and a text for each selected connection; one pair for all that match.
 
@@ -84,7 +83,7 @@ class Closing:
             yield identity, f"{self.log_text}: {details}"
 
     def report(
-        self, selection: Selection, survey: Survey[EndedConnections]
+        self, selection: Selection, survey: cluster.Survey[cluster.EndedConnections]
     ) -> tuple[str, int]:
         """Return the message for the operator and its level, a warning if incomplete."""
         texts = [self.ended_text(survey)] if survey.result.count else []
@@ -99,7 +98,7 @@ class Closing:
         is_success = survey.result.count and not caveats(survey)
         return " ".join(texts), messages.SUCCESS if is_success else messages.WARNING
 
-    def ended_text(self, survey: Survey[EndedConnections]) -> str:
+    def ended_text(self, survey: cluster.Survey[cluster.EndedConnections]) -> str:
         """Return how many connections were closed, on how many nodes."""
         ended = survey.result.count
         count = len({row.node for row in survey.result.rows})
@@ -108,7 +107,9 @@ class Closing:
         return str(self.summary % counts)
 
 
-def already_closed(selection: Selection, survey: Survey[EndedConnections]) -> list[str]:
+def already_closed(
+    selection: Selection, survey: cluster.Survey[cluster.EndedConnections]
+) -> list[str]:
     """Return how many of the selected were not closed, if any; for a complete survey."""
     if selection.is_all or not (count := len(selection.ids) - survey.result.count):
         return []
@@ -120,7 +121,7 @@ def already_closed(selection: Selection, survey: Survey[EndedConnections]) -> li
     return [text % {"count": count}]
 
 
-def log_caveat(survey: Survey[EndedConnections]) -> str:
+def log_caveat(survey: cluster.Survey[cluster.EndedConnections]) -> str:
     """Return which nodes gave no answer, for the log of actions; "" if all did."""
     if survey.unresponsive:
         return f"; no answer from {', '.join(survey.unresponsive)}"

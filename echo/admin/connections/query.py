@@ -11,7 +11,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from echo import feed
+from echo.feed import cluster
 from echo.protocol import TOPIC
 
 PAGE_SIZE = 100
@@ -83,9 +83,9 @@ class ConnectionQuery:
         return {name: value for name in names if (value := getattr(self, name))}
 
     @property
-    def connections(self) -> feed.ListConnections:
+    def connections(self) -> cluster.ListConnections:
         """The question for all connections that match the filters, on whichever page."""
-        return feed.ListConnections(
+        return cluster.ListConnections(
             topic=self.topic,
             transport=self.transport,
             state=self.state,
@@ -94,7 +94,7 @@ class ConnectionQuery:
         )
 
     @property
-    def page(self) -> feed.ListConnections:
+    def page(self) -> cluster.ListConnections:
         """The question for this page of the list."""
         return replace(
             self.connections,

@@ -7,8 +7,8 @@ from typing import Self
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import QueryDict
 
-from echo import feed
 from echo.admin.connections.query import ConnectionQuery
+from echo.feed import cluster
 
 ID = re.compile(r"[\w-]{1,20}", re.ASCII)
 
@@ -29,12 +29,12 @@ class Selection:
         return cls(query, ids, given.get("select_across") == "1")
 
     @property
-    def connections(self) -> feed.ListConnections:
+    def connections(self) -> cluster.ListConnections:
         """The question for what is selected; ids stay selected if they no longer match."""
         return (
             self.query.connections
             if self.is_all
-            else feed.ListConnections(ids=self.ids)
+            else cluster.ListConnections(ids=self.ids)
         )
 
     def __bool__(self) -> bool:

@@ -18,7 +18,7 @@ from echo.admin.connections.query import (
 )
 from echo.admin.formats import format_age, format_number
 from echo.admin.survey import caveats
-from echo.feed import ConnectionList, ConnectionRow, Survey
+from echo.feed import cluster
 
 # Topics of one connection that a row names; its title has them all.
 SHOWN_TOPICS = 4
@@ -28,7 +28,7 @@ SHOWN_TOPICS = 4
 class Row:
     """A connection as a node describes it, and what a row derives from that."""
 
-    connection: ConnectionRow
+    connection: cluster.ConnectionRow
     transport: str | Promise
     state: str
     since: datetime
@@ -40,7 +40,7 @@ class Row:
     more_topics: int
 
     @classmethod
-    def of(cls, connection: ConnectionRow) -> Self:
+    def of(cls, connection: cluster.ConnectionRow) -> Self:
         """Return the row of a connection."""
         topics = connection.topics
         since = datetime.fromtimestamp(connection.since, UTC)
@@ -74,7 +74,7 @@ class Pages:
     anchor: str
 
     @classmethod
-    def of(cls, query: ConnectionQuery, page: ConnectionList) -> Self:
+    def of(cls, query: ConnectionQuery, page: cluster.ConnectionList) -> Self:
         """Return the pages around a page."""
         rows, preceding = page.rows, page.preceding
         last = preceding + len(rows)
@@ -135,7 +135,9 @@ class Table:
     caveats: list[str]
 
     @classmethod
-    def of(cls, query: ConnectionQuery, survey: Survey[ConnectionList]) -> Self:
+    def of(
+        cls, query: ConnectionQuery, survey: cluster.Survey[cluster.ConnectionList]
+    ) -> Self:
         """Return the page that a survey has found."""
         nodes = {*survey.nodes, *survey.unresponsive} | {query.node} - {""}
         return cls(
@@ -162,12 +164,12 @@ def filters(query: ConnectionQuery, nodes: list[str]) -> list[Filter]:
     ]
 
 
-def position(connection: ConnectionRow) -> str:
+def position(connection: cluster.ConnectionRow) -> str:
     """Return a connection's position in the list, for the page after or before it."""
     return format_position(connection.since, connection.id)
 
 
-def anchor(query: ConnectionQuery, rows: list[ConnectionRow]) -> str:
+def anchor(query: ConnectionQuery, rows: list[cluster.ConnectionRow]) -> str:
     """Return the URL that keeps the rows of the newest page, or "" if they stay anyway."""
     if query.order != "newest" or query.after or query.before or not rows:
         return ""

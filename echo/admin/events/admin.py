@@ -13,11 +13,11 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from echo import feed
 from echo.admin.annotated import AnnotatedAdmin
 from echo.admin.events import views
 from echo.admin.formats import format_time
 from echo.admin.survey import at_least, survey
+from echo.feed import cluster
 from echo.models import Event, Topic
 from echo.protocol import EVENT_ID
 
@@ -37,7 +37,7 @@ class LogPaginator(Paginator):
         events: Any = self.object_list
         topics = Topic.objects.all()
         if events.query.where == without_stats(Event.objects.all()).query.where:
-            topics = topics.exclude(name=feed.STATS_TOPIC)
+            topics = topics.exclude(name=cluster.STATS_TOPIC)
         elif events.query.where:
             return super().count
         return topics.aggregate(kept=Sum("kept"))["kept"] or 0
@@ -45,7 +45,7 @@ class LogPaginator(Paginator):
 
 def without_stats(events: QuerySet[Event]) -> QuerySet[Event]:
     """Return all events but those of the nodes' graph, one a second."""
-    return events.exclude(topic=feed.STATS_TOPIC)
+    return events.exclude(topic=cluster.STATS_TOPIC)
 
 
 def pretty(data: str) -> str:
@@ -80,7 +80,7 @@ class TopicFilter(admin.SimpleListFilter):
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         whole, *topics = super().choices(changelist)
-        text = _("All but %(topic)s") % {"topic": feed.STATS_TOPIC}
+        text = _("All but %(topic)s") % {"topic": cluster.STATS_TOPIC}
         yield from [{**whole, "display": text}, *topics]
 
 
@@ -187,7 +187,7 @@ class EventAdmin(AnnotatedAdmin):
 
     def annotate(self, request: HttpRequest, rows: Sequence[Event]) -> None:
         """Set ``deliveries`` on each event, as far as the nodes remember them."""
-        counted = survey(feed.CountDeliveries(tuple(event.number for event in rows)))
+        counted = survey(cluster.CountDeliveries(tuple(event.number for event in rows)))
         self.warn_incomplete(request, counted)
         known = counted.result
         for event in rows:

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, ngettext_lazy
 
 from echo.admin.survey import caveats
-from echo.feed import Receipt, Survey
+from echo.feed import cluster
 from echo.models import Event
 
 # By then every node has read the event from the log, even without a doorbell.
@@ -47,7 +47,7 @@ class Summary:
     max: int
 
 
-def summarize(event: Event, survey: Survey[Receipt]) -> Summary:
+def summarize(event: Event, survey: cluster.Survey[cluster.Receipt]) -> Summary:
     """Return the receipt of an event from its survey."""
     state = delivery_state(event, survey)
     is_known = survey.result.is_known
@@ -66,7 +66,7 @@ def summarize(event: Event, survey: Survey[Receipt]) -> Summary:
     )
 
 
-def delivery_state(event: Event, survey: Survey[Receipt]) -> str:
+def delivery_state(event: Event, survey: cluster.Survey[cluster.Receipt]) -> str:
     """Return how far the delivery is; "partial" at most while nodes are missing."""
     if timezone.now() - event.sent_at <= SETTLE_TIME or survey.result.waiting:
         return "under-way"
@@ -75,7 +75,7 @@ def delivery_state(event: Event, survey: Survey[Receipt]) -> str:
     return "complete" if survey.result.is_known else "unknown"
 
 
-def label(state: str, survey: Survey[Receipt]) -> str:
+def label(state: str, survey: cluster.Survey[cluster.Receipt]) -> str:
     """Return the outcome, limited to the nodes that answered."""
     outcome = outcome_text(state, survey)
     if survey.is_degraded:
@@ -87,7 +87,7 @@ def label(state: str, survey: Survey[Receipt]) -> str:
     return outcome
 
 
-def outcome_text(state: str, survey: Survey[Receipt]) -> str:
+def outcome_text(state: str, survey: cluster.Survey[cluster.Receipt]) -> str:
     """Return the outcome on the nodes that answered, in a few words."""
     if state != "under-way" and not survey.result.is_known:
         return _("not counted")
@@ -97,7 +97,7 @@ def outcome_text(state: str, survey: Survey[Receipt]) -> str:
     return _("delivered") if survey.result.offered else _("published, no reader")
 
 
-def delivered_text(survey: Survey[Receipt]) -> str:
+def delivered_text(survey: cluster.Survey[cluster.Receipt]) -> str:
     """Return to how many of how many connections, on how many nodes."""
     count = len(survey.nodes)
     to = ngettext(
@@ -116,7 +116,7 @@ def latency_text(seconds: float | None) -> str:
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def delivery_notes(survey: Survey[Receipt]) -> list[str]:
+def delivery_notes(survey: cluster.Survey[cluster.Receipt]) -> list[str]:
     """Return where the connections are that the event was not delivered to live."""
     if not survey.result.offered and not caveats(survey):
         return [
@@ -135,7 +135,7 @@ def delivery_notes(survey: Survey[Receipt]) -> list[str]:
     return [str(text % {"count": count}) for count, text in notes if count]
 
 
-def caveat_notes(survey: Survey[Receipt]) -> list[str]:
+def caveat_notes(survey: cluster.Survey[cluster.Receipt]) -> list[str]:
     """Return why the numbers are incomplete, and that the event itself is safe."""
     if not (texts := caveats(survey)):
         return []

@@ -20,6 +20,7 @@ from echo.admin.events.form import PublishForm, republish_fields
 from echo.admin.events.receipt import Summary, summarize
 from echo.admin.formats import format_time
 from echo.admin.survey import caveats, count_readers, survey
+from echo.feed import cluster
 from echo.models import Event, Log, Topic
 from echo.protocol import MAX_DATA_BYTES, EventId, FeedError, check_topic
 
@@ -206,4 +207,4 @@ def receipt_now(request: HttpRequest, number: int) -> HttpResponse:
 
 def survey_receipt(event: Event) -> Summary:
     """Return the receipt of an event as of now."""
-    return summarize(event, survey(feed.GetReceipt(str(event_id(event)))))
+    return summarize(event, survey(cluster.GetReceipt(str(event_id(event)))))

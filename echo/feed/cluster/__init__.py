@@ -1,6 +1,6 @@
 """The other nodes of the site: who they are, what they answer, and what all of them do.
 
-Stands above the hub and the relay, which know nothing of it. This is its only door.
+Stands above the hub and the relay, which know nothing of it. This is its door.
 """
 
 from echo.feed.cluster.cluster import Cluster
@@ -19,8 +19,10 @@ from echo.feed.cluster.deliveries import (
 )
 from echo.feed.cluster.presence import NodeList, NodeState
 from echo.feed.cluster.survey import Question, Survey
+from echo.feed.tallies import STATS_TOPIC
 
 __all__ = [
+    "STATS_TOPIC",
     "Cluster",
     "ConnectionList",
     "ConnectionRow",

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from echo.feed import Survey, get_node
+from echo.feed import get_node
+from echo.feed.cluster import Survey
 from echo.feed.node import Node
 
 

@@ -16,7 +16,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from echo.admin import nodes
-from echo.feed import STATS_TOPIC, Reader, apublish
+from echo.feed import Reader, apublish
+from echo.feed.cluster import STATS_TOPIC
 from echo.feed.node import Node
 from echo.models import Event
 from echo.protocol import EventId

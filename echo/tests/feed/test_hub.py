@@ -10,7 +10,8 @@ import pytest
 from django.db import connection
 from pytest_django import Settings
 
-from echo.feed import EndConnections, Reader, threads
+from echo.feed import Reader, threads
+from echo.feed.cluster import EndConnections
 from echo.feed.node import Node
 from echo.protocol import CloseCode, NotAllowed, TooMany
 from echo.tests.feed.reading import (

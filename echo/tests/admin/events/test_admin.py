@@ -9,8 +9,9 @@ from django.db import connection
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 
-from echo.feed import STATS_TOPIC, apublish
+from echo.feed import apublish
 from echo.feed import publish as feed_publish
+from echo.feed.cluster import STATS_TOPIC
 from echo.feed.node import Node
 from echo.models import Event
 from echo.tests.admin.events.pages import (

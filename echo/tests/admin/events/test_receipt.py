@@ -7,7 +7,7 @@ import pytest
 from django.test import AsyncClient
 
 from echo.admin.events import receipt as receipts
-from echo.feed import Receipt, Survey
+from echo.feed.cluster import Receipt, Survey
 from echo.feed.node import Node
 from echo.tests.admin.events.pages import (
     ADD,

@@ -5,17 +5,14 @@ from typing import Any
 
 import pytest
 
-from echo.feed import (
-    Connection,
+from echo.feed import Connection, Notice, Reader, Subscription
+from echo.feed.access import Interest
+from echo.feed.cluster import (
     ConnectionList,
     ConnectionRow,
     EndConnections,
     ListConnections,
-    Notice,
-    Reader,
-    Subscription,
 )
-from echo.feed.access import Interest
 from echo.feed.node import Node
 from echo.feed.relay import read_head
 from echo.protocol import CloseCode, FeedError

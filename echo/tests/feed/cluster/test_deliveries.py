@@ -4,15 +4,8 @@ import time
 
 import pytest
 
-from echo.feed import (
-    CountDeliveries,
-    CountReaders,
-    Event,
-    GetReceipt,
-    Receipt,
-    Subscription,
-    count_deliveries,
-)
+from echo.feed import Event, Subscription, count_deliveries
+from echo.feed.cluster import CountDeliveries, CountReaders, GetReceipt, Receipt
 from echo.feed.cluster.survey import Question
 from echo.feed.log import Entry
 from echo.feed.node import Node

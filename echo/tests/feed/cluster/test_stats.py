@@ -9,7 +9,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.management import call_command
 
-from echo.feed import STATS_TOPIC, NodeState, Reader, count_deliveries
+from echo.feed import Reader, count_deliveries
+from echo.feed.cluster import STATS_TOPIC, NodeState
 from echo.feed.cluster.stats import summarize
 from echo.feed.node import Node
 from echo.feed.tallies import delay_step, percentile
