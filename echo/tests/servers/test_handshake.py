@@ -184,7 +184,9 @@ class UnixSite(LiveSite):
         super().__init__("uvicorn", directory, ("--uds", str(self.path)))
 
     def answers(self) -> bool:
-        return self.path.exists()
+        """Return whether the socket listens: its file is there a moment before."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.path)) == 0
 
     def connect(self, host: str) -> Connection:
         connection = Connection.__new__(Connection)

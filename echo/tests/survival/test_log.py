@@ -190,7 +190,8 @@ async def test_a_replay_that_retention_overtakes_is_reset_and_has_no_hole(
         with Publisher(node) as publisher:
             publisher.publish("after")
             await eventually(lambda: "after" in reader.record.data, "the next event")
-    assert resets(reader) == ["expired"]
+    # Once, and once more if its connection was lost while it read nothing.
+    assert set(resets(reader)) == {"expired"}
     numbers = [int(data.split()[0]) for data in reader.record.data[:-1]]
     assert numbers[: len(set(numbers))] == sorted(set(numbers))
     report("1 reader", reader.record.figures({"after"}), before_the_reset=len(numbers))

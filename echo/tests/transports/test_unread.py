@@ -2,8 +2,10 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +32,8 @@ EVENTS_AT_ONCE = 10
 # 12 MB: more than the kernel keeps for a client, whatever the size to which it lets
 # a socket's buffer grow (tcp(7), tcp_wmem).
 TIMES = 20
+# Longer than the server takes to read and write the next page.
+STALL_SECONDS = 1.5
 PATIENCE_SECONDS = BYE_SECONDS + 10
 
 
@@ -82,7 +86,36 @@ def clients(feed_site: FeedSite, topic: str) -> Iterator[dict[str, socket.socket
         wait_until(lambda: connections(feed_site) == len(opened), "both to subscribe")
         for _ in range(TIMES):
             feed_site.publish(topic, *[EVENT] * EVENTS_AT_ONCE)
+        # Before that the server would still find room for a ``bye``.
+        wait_until(Stall(opened.values()), "the kernel to take no more", 60)
         yield opened
+
+
+class Stall:
+    """True once the kernel has taken no more bytes for these clients for a while."""
+
+    def __init__(self, clients: Iterable[socket.socket]) -> None:
+        # The server's port and the client's, of each connection.
+        self.ports = [(c.getpeername()[1], c.getsockname()[1]) for c in clients]
+        # How much waits for each client, and since when.
+        self.waiting: list[int] = []
+        self.since = time.monotonic()
+
+    def __call__(self) -> bool:
+        waiting = [bytes_waiting(*ports) for ports in self.ports]
+        if waiting != self.waiting:
+            self.waiting, self.since = waiting, time.monotonic()
+        return min(waiting) > 0 and time.monotonic() - self.since > STALL_SECONDS
+
+
+def bytes_waiting(server_port: int, client_port: int) -> int:
+    """Return the bytes that wait on the server's side of a connection (proc_net_tcp)."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        ends = [int(address.split(":")[1], 16) for address in (local, remote)]
+        if ends == [server_port, client_port]:
+            return int(queues.split(":")[0], 16)
+    return 0
 
 
 def test_clients_that_do_not_read_are_cut_when_they_do_not_take_their_bye(
