@@ -195,10 +195,8 @@ class Hub:
 
         def end_batch(start: int) -> None:
             for subscription in subscriptions[start : start + BATCH_CONNECTIONS]:
-                seconds = retry_seconds
-                subscription.end(
-                    code, reason, return_seconds(count) if seconds is None else seconds
-                )
+                wait = return_seconds(count) if retry_seconds is None else retry_seconds
+                subscription.end(code, reason, wait)
 
         async def end_others() -> None:
             for start in range(BATCH_CONNECTIONS, count, BATCH_CONNECTIONS):

@@ -65,9 +65,8 @@ class Cluster:
         await self.wait_for_layer()  # a channel made while it is down would be lost
         try:
             await self.channel.open()
-            await (
-                self.send_pulse()
-            )  # nodes that do not know this one answer with theirs
+            # Nodes that do not know this one answer with a pulse of theirs.
+            await self.send_pulse()
             self.presence.settle()
             while True:
                 message = await self.channel.receive()
