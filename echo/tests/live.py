@@ -196,6 +196,11 @@ class LiveSite:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(sign)
+        return self.wait_for_end(seconds)
+
+    def wait_for_end(self, seconds: float = STOP_SECONDS) -> int:
+        """Wait for the end after a signal, and return the exit code."""
+        assert self.process is not None
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:

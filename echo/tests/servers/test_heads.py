@@ -619,7 +619,7 @@ def test_no_half_open_request_keeps_a_client_from_its_close_frame(
             last = json.loads(frame.payload)
         assert (last["type"], frame.payload[:2]) == ("bye", close(4001).payload[:2])
         feed.send_frame(Opcode.CLOSE, frame.payload)
-        site.stop()
+        site.wait_for_end()
         assert "Traceback" not in site.log, site.log
 
 
