@@ -37,6 +37,11 @@ SENDABLE_CLOSE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))
 MAX_CLOSE_REASON_BYTES = 123
 # The key, in an ASGI scope's extensions, of the function that cuts the connection at once.
 CUT_EXTENSION = "echo.cut"
+# The key, in an ASGI scope's extensions, of a function that writes bytes to the client at
+# once: whole frames of a WebSocket, or the next part of an HTTP response's body. It takes
+# bytes, and returns False, with nothing written, unless the connection is open and has room
+# in its buffer. An application may call it while it is not in the middle of a `send`.
+WRITE_EXTENSION = "echo.write"
 # Never shown, not even to the visitor who sent them: pages get shared.
 REDACTED_HEADERS = frozenset({"cookie", "authorization", "proxy-authorization"})
 

@@ -5,7 +5,15 @@ from echo.feed.access import Reader
 from echo.feed.accounts import find_reader
 from echo.feed.changes import connect as announce_changed_accounts
 from echo.feed.connection import Connection
-from echo.feed.event import Event, Frame, Notice, count_deliveries, encode_data
+from echo.feed.event import (
+    Event,
+    Frame,
+    Notice,
+    count_deliveries,
+    encode_data,
+    sse_chunk,
+    websocket_chunk,
+)
 from echo.feed.log import Published, renew_log
 from echo.feed.node import get_node, list_nodes, subscribe, survey
 from echo.feed.publish import apublish, apublish_many, publish, publish_many
@@ -36,6 +44,8 @@ __all__ = [
     "publish_many",
     "renew_log",
     "retention_of",
+    "sse_chunk",
     "subscribe",
     "survey",
+    "websocket_chunk",
 ]

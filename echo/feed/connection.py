@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from echo.protocol import CUT_EXTENSION
+from echo.protocol import CUT_EXTENSION, WRITE_EXTENSION
 
 # Clients that are ended together come back one by one.
 RECONNECTS_A_SECOND = 500
@@ -29,6 +29,11 @@ def do_nothing() -> None:
     """Stand in for the ``cut`` of a server that has none."""
 
 
+def write_nothing(data: bytes) -> bool:
+    """Stand in for the ``write`` of a server that has none."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """The connection that a subscription belongs to, as operators see it."""
@@ -40,6 +45,8 @@ class Connection:
     user_agent: str = ""
     # Closes it at once, without a word.
     cut: Callable[[], None] = do_nothing
+    # Writes bytes at once and returns True; False where they must be sent: WRITE_EXTENSION.
+    write: Callable[[bytes], bool] = write_nothing
     id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
     # When it was opened, in Unix seconds.
     since: float = field(default_factory=time.time)
@@ -49,9 +56,11 @@ class Connection:
         """Return the connection of an ASGI scope, HTTP or WebSocket."""
         client = scope.get("client")
         agent = dict(scope["headers"]).get(b"user-agent", b"")
+        extensions = scope.get("extensions", {})
         return cls(
             transport=transport,
             address=client[0] if client else "",
             user_agent=agent.decode("latin-1"),
-            cut=scope.get("extensions", {}).get(CUT_EXTENSION, do_nothing),
+            cut=extensions.get(CUT_EXTENSION, do_nothing),
+            write=extensions.get(WRITE_EXTENSION, write_nothing),
         )

@@ -4,12 +4,13 @@ Every subscription is given the same object, so what is encoded here is shared b
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
+from echo.frames import TEXT, write_frame
 from echo.protocol import MAX_DATA_BYTES, EventId, FeedError, TooLarge
 
 # Line ends to Unicode, so to many a client's line reader, but not to JSON.
@@ -45,7 +46,7 @@ def wire_time(moment: datetime) -> str:
 
 
 class Frame:
-    """What goes over a wire, in its forms: JSON text, ASGI message, SSE bytes."""
+    """What goes over a wire, in its forms: JSON text, WebSocket frame, SSE bytes."""
 
     type: str
     # The id up to which a reader has everything once it has this frame.
@@ -61,6 +62,11 @@ class Frame:
     def message(self) -> dict[str, Any]:
         """Return the ASGI message that carries it over a WebSocket."""
         return {"type": "websocket.send", "text": self.json}
+
+    @cached_property
+    def websocket(self) -> bytes:
+        """Return the frame of the WebSocket that carries it."""
+        return write_frame(TEXT, self.json.encode())
 
     @cached_property
     def sse(self) -> bytes:
@@ -142,6 +148,29 @@ class Notice(Frame):
 def reset(reason: str, asked: object, cursor: EventId) -> Notice:
     """Return the notice of a gap after ``asked``; the stream goes on at ``cursor``."""
     return Notice("reset", cursor, reason=reason, asked=str(asked))
+
+
+class Chunk(NamedTuple):
+    """Frames as one piece of bytes, the same for all readers who are due them."""
+
+    data: bytes
+    # The frames whose deliveries are counted.
+    counted: tuple[Frame, ...]
+
+
+def websocket_chunk(frames: Sequence[Frame]) -> Chunk:
+    """Return frames as a WebSocket carries them."""
+    return Chunk(b"".join([frame.websocket for frame in frames]), counted(frames))
+
+
+def sse_chunk(frames: Sequence[Frame]) -> Chunk:
+    """Return frames as an event stream carries them."""
+    return Chunk(b"".join([frame.sse for frame in frames]), counted(frames))
+
+
+def counted(frames: Sequence[Frame]) -> tuple[Frame, ...]:
+    """Return those frames whose deliveries are counted."""
+    return tuple(frame for frame in frames if frame.on_delivery is not None)
 
 
 def count_deliveries(frames: Iterable[Frame]) -> None:

@@ -8,15 +8,17 @@ on who reads it and not on who is connected.
 import asyncio
 import contextlib
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from echo.feed import metrics
 from echo.feed.access import Interest, is_public, patterns_of
 from echo.feed.connection import return_seconds
 from echo.feed.event import Event
 from echo.feed.history import History
-from echo.feed.subscription import Subscription
+from echo.feed.subscription import Chunks, Subscription
 from echo.feed.tallies import Tallies
 from echo.limits import ConnectionLimits
 from echo.protocol import CloseCode, EventId
@@ -48,6 +50,10 @@ class Hub:
         self.limits = ConnectionLimits("FEED")
         # What has been handed out to them.
         self.tallies = Tallies()
+        # Readers that wait for `hand_out`.
+        self.due: deque[Subscription] = deque()
+        # True while it is to go on in the event loop's next turn.
+        self.is_handing_out = False
         # True once the process is to stop.
         self.is_draining = False
         # Set when the last reader has gone while draining.
@@ -128,16 +134,46 @@ class Hub:
 
     # --- what they are given -----------------------------------------------------------
 
-    def fan_out(self, event: Event, committed_at: float | None = None) -> None:
-        """Offer the next event to everybody who reads its topic."""
-        self.history.append(event)
-        readers = self.readers(event.topic)
-        event = self.tallies.record_offer(event, len(readers), committed_at)
+    def fan_out(
+        self, events: Sequence[Event], committed_at: float | None = None
+    ) -> None:
+        """Offer the next events to everybody who reads their topics, and hand them out."""
+        for topic, run in groupby(events, attrgetter("topic")):
+            self.offer(self.readers(topic), list(run), committed_at)
+        if not self.is_handing_out:
+            self.hand_out()
+
+    def offer(
+        self,
+        readers: Collection[Subscription],
+        events: list[Event],
+        committed_at: float | None,
+    ) -> None:
+        """Offer the next events, all of one topic, to its readers."""
+        now = time.time()
+        for place, event in enumerate(events):
+            self.history.append(event)
+            events[place] = self.tallies.record_offer(event, len(readers), committed_at)
+            metrics.delivery_seconds.observe(max(0.0, now - event.sent_timestamp))
+        size = sum(event.size for event in events)
         for subscription in readers:
-            subscription.offer(event)
-        metrics.events.inc()
-        metrics.deliveries.inc(len(readers))
-        metrics.delivery_seconds.observe(max(0.0, time.time() - event.sent_timestamp))
+            if subscription.offer(events, size):
+                self.due.append(subscription)
+        metrics.events.inc(len(events))
+        metrics.deliveries.inc(len(readers) * len(events))
+
+    def hand_out(self) -> None:
+        """Write to a batch of readers what they are due, and soon to the others.
+
+        What is offered to a reader before its turn comes is written with the rest.
+        """
+        chunks: Chunks = {}
+        now = time.monotonic()
+        for _ in range(min(len(self.due), BATCH_CONNECTIONS)):
+            self.due.popleft().hand_out(chunks, now)
+        self.is_handing_out = bool(self.due)
+        if self.due:
+            asyncio.get_running_loop().call_soon(self.hand_out)
 
     def skip_to(self, head: EventId) -> None:
         """Move on over events that have been pruned: each reader finds out by itself."""

@@ -8,7 +8,7 @@ doorbell ring, the log is read anyway, a second later at most.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from django.db import DatabaseError
 
@@ -66,18 +66,18 @@ class Relay:
     # --- doorbells ---------------------------------------------------------------------
 
     def receive_events(
-        self, events: Iterable[Event], committed_at: float | None = None
+        self, events: Sequence[Event], committed_at: float | None = None
     ) -> None:
         """Fan out those of a doorbell's events that come next; look at the log for a gap."""
+        head = self.history.head
         for event in events:
-            head = self.history.head
-            if event.epoch != head.epoch or event.number > head.number + 1:
-                self.look.set()
-                return
-            if event.number == head.number + 1:
-                self.hub.fan_out(event, committed_at)
-            else:  # the log was faster
+            if event.epoch == head.epoch and event.number <= head.number:
+                # The log was faster.
                 self.hub.tallies.note_commit(event, committed_at)
+        self.hub.fan_out(following(head, events), committed_at)
+        last = events[-1].id
+        if last.epoch != head.epoch or last.number > self.history.head.number:
+            self.look.set()
 
     # --- the log -----------------------------------------------------------------------
 
@@ -145,9 +145,7 @@ class Relay:
                 return True  # a doorbell was faster
             number = events[0].number - 1 if events else last.number
             self.hub.skip_to(EventId(head.epoch, number))
-        for event in events:
-            if event.number == self.history.head.number + 1:
-                self.hub.fan_out(event)
+        self.hub.fan_out(following(self.history.head, events))
         return bool(events)
 
     async def begin_new_life(self, last: EventId) -> None:
@@ -195,3 +193,12 @@ class Relay:
         if cursor.epoch != head.epoch or cursor.number > head.number:
             await self.catch_up()
         return cursor, notice
+
+
+def following(head: EventId, events: Sequence[Event]) -> list[Event]:
+    """Return those of some events that follow on the head, up to the first gap."""
+    found: list[Event] = []
+    for event in events:
+        if (event.epoch, event.number) == (head.epoch, head.number + len(found) + 1):
+            found.append(event)
+    return found

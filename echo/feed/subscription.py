@@ -18,7 +18,7 @@ from django.db import DatabaseError
 from echo.feed import log, metrics
 from echo.feed.access import Interest
 from echo.feed.connection import Connection
-from echo.feed.event import Event, Frame, Notice, reset
+from echo.feed.event import Chunk, Event, Frame, Notice, count_deliveries, reset
 from echo.feed.history import History
 from echo.feed.replay import Expired
 from echo.protocol import CloseCode, EventId
@@ -27,11 +27,19 @@ logger = logging.getLogger("echo.feed")
 
 MAX_QUEUED_EVENTS = 1000
 MAX_QUEUED_BYTES = 1024 * 1024
+# What is written at once to one reader; more is left to its transport.
+MAX_CHUNK_BYTES = 64 * 1024
 # How long a client may take to read ``bye`` and to be gone; then it is cut.
 BYE_SECONDS = 5.0
 # How long events are held back while the reader's rights are checked; then it must
 # reconnect.
 MAX_HELD_SECONDS = 5.0
+
+
+# Returns events as their transport carries them.
+Encode = Callable[[Sequence[Event]], Chunk]
+# Chunks by how they are made and of what: readers who are due the same share one.
+Chunks = dict[tuple[Encode, tuple[Event, ...]], Chunk]
 
 
 class State(Enum):
@@ -80,6 +88,8 @@ class Subscription:
         self.queue: deque[Event] = deque()
         # The sum of their sizes.
         self.queued_bytes = 0
+        # Makes what `hand_out` writes; None while the transport itself takes all frames.
+        self.encode: Encode | None = None
         # Frames that go out before any event.
         self.notices: deque[Notice] = deque()
         # Resolved when something is due; None unless the transport waits.
@@ -108,17 +118,56 @@ class Subscription:
 
     # --- what the hub calls ------------------------------------------------------------
 
-    def offer(self, event: Event) -> None:
-        """Queue a live event; while the log is to be read first it is found there."""
+    def offer(self, events: Sequence[Event], size: int) -> bool:
+        """Queue live events of so many bytes; return True if `hand_out` is to follow.
+
+        While the log is to be read first they are found there.
+        """
         if self.state is State.BEHIND:
-            return
-        self.queue.append(event)
-        self.queued_bytes += event.size
+            return False
+        was_empty = not self.queue
+        self.queue.extend(events)
+        self.queued_bytes += size
         if len(self.queue) > MAX_QUEUED_EVENTS or self.queued_bytes > MAX_QUEUED_BYTES:
             metrics.slow_readers.inc()
             self.fall_behind()
-        if self.arrival is not None:
             self.wake()
+            return False
+        # A transport that does not wait looks again by itself.
+        return was_empty and self.arrival is not None
+
+    def hand_out(self, chunks: Chunks, now: float) -> None:
+        """Write what is queued straight to the client, or leave it to the transport.
+
+        Only while the transport waits, so that nothing overtakes what it is sending.
+        ``chunks`` has what other readers have just been written.
+        """
+        if self.arrival is None or not self.queue:
+            return
+        if self.encode is None or not self.may_write:
+            self.wake()
+            return
+        due = self.encode, tuple(self.queue)
+        chunk = chunks.get(due)
+        if chunk is None:
+            chunk = chunks[due] = self.encode(due[1])
+        if not self.connection.write(chunk.data):
+            self.wake()
+            return
+        count_deliveries(chunk.counted)
+        self.position = self.queue[-1].id
+        self.active_at = now
+        self.clear()
+
+    @property
+    def may_write(self) -> bool:
+        """Return True while nothing else is due first, and no more than one chunk is due."""
+        return (
+            self.state is State.LIVE
+            and not self.notices
+            and self.held_at is None
+            and self.queued_bytes <= MAX_CHUNK_BYTES
+        )
 
     def fall_behind(self) -> None:
         """Drop the queue: the reader is served from the log instead, at its own pace."""

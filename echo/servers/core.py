@@ -4,7 +4,6 @@ Knows bytes and frames only: no server, no socket and no application.
 """
 
 import codecs
-import struct
 import sys
 from collections.abc import Generator
 from typing import Any
@@ -17,6 +16,7 @@ from websockets.protocol import Protocol as WebSocketCore
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from echo.frames import write_frame
 from echo.protocol import CloseCode
 from echo.servers.heads import parse_head
 
@@ -131,15 +131,7 @@ class FaithfulFrames(WebSocketCore):
         return Frame(opcode, payload, fin)
 
     def send_frame(self, frame: Frame) -> None:
-        length = len(frame.data)
-        head = frame.opcode | 0x80 * frame.fin
-        if length < 126:
-            packed = struct.pack("!BB", head, length)
-        elif length < 65536:
-            packed = struct.pack("!BBH", head, 126, length)
-        else:
-            packed = struct.pack("!BBQ", head, 127, length)
-        self.writes.append(packed + frame.data)
+        self.writes.append(write_frame(frame.opcode | 0x80 * frame.fin, frame.data))
 
 
 class FaithfulCore(ServerProtocol, FaithfulFrames):

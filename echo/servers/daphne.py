@@ -30,7 +30,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from zope.interface import implementer  # type: ignore[import-untyped]
 
-from echo.protocol import CUT_EXTENSION, CloseCode, reason_phrase
+from echo.protocol import CUT_EXTENSION, WRITE_EXTENSION, CloseCode, reason_phrase
 from echo.servers.channel import GuardedChannel
 from echo.servers.core import (
     ABNORMAL_CLOSURE,
@@ -405,6 +405,17 @@ class WebSocketProtocol(Protocol):
             self.core.send_text(message["text"].encode())
         self.flush()
 
+    def write_frames(self, frames: bytes) -> bool:
+        """Write whole frames at once if that needs no wait: see WRITE_EXTENSION."""
+        if (
+            self.core.state is not State.OPEN
+            or self.closed.is_set()
+            or not self.drain.writable.is_set()
+        ):
+            return False
+        write_now(self.transport, frames)
+        return True
+
     def accept(self, message: dict[str, Any]) -> None:
         """Complete the handshake; no-op if the client has gone."""
         if self.core.state is not State.CONNECTING or self.disconnect_queued:
@@ -522,6 +533,32 @@ class WebSocketProtocol(Protocol):
         self.server.log_action("websocket", action, self.log_details)
 
 
+def write_now(transport: Any, data: bytes) -> None:
+    """Write to a transport, and to its socket at once if nothing waits to be written.
+
+    Twisted would wait for the event loop's next turn, and watch the socket for it.
+    """
+    if isinstance(transport, TcpServer) and not (
+        transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting
+    ):
+        sent = transport.writeSomeData(data)
+        if not isinstance(sent, int):  # the connection is lost: doWrite will notice
+            sent = 0
+        data = data[sent:]
+    if data:
+        transport.write(data)
+
+
+def write_body(request: WebRequest, data: bytes) -> bool:
+    """Write a part of a response's body if that needs no wait: see WRITE_EXTENSION."""
+    if request.finished or request.channel is None or not request.startedWriting:
+        return False
+    if request.producer is None or not request.producer.writable.is_set():
+        return False
+    request.write(data)
+    return True
+
+
 class WebSocketFactory:
     """Makes the WebSocket protocols for Daphne's HTTP side."""
 
@@ -574,8 +611,12 @@ class FaithfulServer(daphne.server.Server):
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         """Start the application for a connection, with the extension that cuts it."""
-        cut = protocol.transport.abortConnection
-        scope.setdefault("extensions", {})[CUT_EXTENSION] = cut
+        extensions = scope.setdefault("extensions", {})
+        extensions[CUT_EXTENSION] = protocol.transport.abortConnection
+        if scope["type"] == "websocket":
+            extensions[WRITE_EXTENSION] = protocol.write_frames
+        else:
+            extensions[WRITE_EXTENSION] = partial(write_body, protocol)
         if scope["type"] != "websocket":
             return super().create_application(protocol, scope)
         task = asyncio.ensure_future(

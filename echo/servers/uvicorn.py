@@ -11,7 +11,7 @@ import socket
 import struct
 import sys
 from asyncio.sslproto import _SSLProtocolTransport
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -21,7 +21,7 @@ from django.conf import settings
 from uvicorn.protocols.utils import ClientDisconnected
 from websockets.protocol import State
 
-from echo.protocol import CUT_EXTENSION, CloseCode
+from echo.protocol import CUT_EXTENSION, WRITE_EXTENSION, CloseCode
 from echo.servers.core import (
     ABNORMAL_CLOSURE,
     CLOSE_TIMEOUT_SECONDS,
@@ -208,6 +208,17 @@ class WebSocketMethods(TlsClose):
         else:
             self.conn.send_text(message["text"].encode())
         self.transport.write(b"".join(self.conn.data_to_send()))
+
+    def write_frames(self, frames: bytes) -> bool:
+        """Write whole frames at once if that needs no wait: see WRITE_EXTENSION."""
+        if (
+            self.conn.state is not State.OPEN
+            or not self.writable.is_set()
+            or self.transport.is_closing()
+        ):
+            return False
+        self.transport.write(frames)
+        return True
 
     async def send_control(self, message: dict[str, Any]) -> None:
         """Let uvicorn accept, refuse or close, and then read what waited for that."""
@@ -463,6 +474,33 @@ class HttpMethods(TlsClose):
         return "{}:{}".format(*self.client) if self.client else "-"
 
 
+class BodyMethods:
+    """The method that both of uvicorn's requests are given, ``write_body``."""
+
+    flow: Any
+    transport: Any
+    response_started: bool
+    response_complete: bool
+    disconnected: bool
+    send: Callable[[Any], Coroutine[Any, Any, None]]
+
+    def write_body(self, data: bytes) -> bool:
+        """Write a part of the body at once if that needs no wait: see WRITE_EXTENSION."""
+        if (
+            not self.response_started
+            or self.response_complete
+            or self.disconnected
+            or self.flow.write_paused
+            or self.transport.is_closing()
+        ):
+            return False
+        message = {"type": "http.response.body", "body": data, "more_body": True}
+        # With room in the buffer `send` ends at its first step.
+        with contextlib.suppress(StopIteration):
+            self.send(message).send(None)
+        return True
+
+
 class Http10Body:
     """The method that replaces httptools' ``send``, for clients that use HTTP/1.0."""
 
@@ -484,8 +522,8 @@ class Http10Body:
         await self.stock_send(message)
 
 
-def add_cut_extension(protocol: Any) -> None:
-    """Add the extension that cuts a connection to the scopes of a protocol.
+def add_extensions(protocol: Any, write: Callable[[Any, bytes], bool]) -> None:
+    """Add the extensions that cut a connection and write to it to a protocol's scopes.
 
     uvicorn only closes, and a closed transport waits for ever for a client that does not
     read.
@@ -493,7 +531,9 @@ def add_cut_extension(protocol: Any) -> None:
     stock_run_asgi = protocol.run_asgi
 
     def run_asgi(self: Any, *application: Any) -> Any:
-        self.scope.setdefault("extensions", {})[CUT_EXTENSION] = self.transport.abort
+        extensions = self.scope.setdefault("extensions", {})
+        extensions[CUT_EXTENSION] = self.transport.abort
+        extensions[WRITE_EXTENSION] = partial(write, self)
         return stock_run_asgi(self, *application)
 
     protocol.run_asgi = run_asgi
@@ -548,6 +588,7 @@ CYCLE_ATTRIBUTES = (
     "message_event",
     "response_complete",
     "response_started",
+    "flow",
     "scope",
     "transport",
 )
@@ -617,10 +658,10 @@ def patch_uvicorn() -> None:
             require(cycle, ("send",), ("chunked_encoding", "expected_content_length"))
     uvicorn.ServerProtocol = core  # type: ignore[misc, assignment]
     replace_methods(protocol, WebSocketMethods)
-    add_cut_extension(protocol)
+    add_extensions(protocol, WebSocketMethods.write_frames)
     for kind, cycle in modules:
         replace_methods(kind, HttpMethods)
-        add_cut_extension(cycle)
+        add_extensions(cycle, BodyMethods.write_body)
         if cycle.__module__.endswith("httptools_impl"):  # h11 handles HTTP/1.0 itself
             replace_methods(cycle, Http10Body)
     sweep_connections(Server)

@@ -4,7 +4,14 @@ import random
 
 from django.conf import settings
 
-from echo.feed import Connection, Subscription, count_deliveries, find_reader, subscribe
+from echo.feed import (
+    Connection,
+    Subscription,
+    count_deliveries,
+    find_reader,
+    sse_chunk,
+    subscribe,
+)
 from echo.http import HttpConsumer
 from echo.protocol import FeedQuery
 
@@ -48,9 +55,9 @@ class SseConsumer(HttpConsumer):
         await self.begin(200, HEADERS)
         retry = b"retry: %d\n\n" % random.randint(*RETRY_MILLISECONDS)
         await self.send_body(retry + hello, more_body=True)
+        subscription.encode = sse_chunk
         while not subscription.is_over:
-            frames = await subscription.next()
-            count_deliveries(frames)
-            chunk = b"".join([frame.sse for frame in frames])
-            await self.send_body(chunk, more_body=True)
+            chunk = sse_chunk(await subscription.next())
+            count_deliveries(chunk.counted)
+            await self.send_body(chunk.data, more_body=True)
         await self.send_body(b"")

@@ -10,7 +10,14 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import DatabaseError
 
-from echo.feed import Connection, Subscription, count_deliveries, find_reader, subscribe
+from echo.feed import (
+    Connection,
+    Subscription,
+    count_deliveries,
+    find_reader,
+    subscribe,
+    websocket_chunk,
+)
 from echo.handshake import refuse
 from echo.protocol import (
     LOG_RETRY_SECONDS,
@@ -80,6 +87,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
         send = self.base_send
         try:
             await send((await subscription.hello()).message)
+            subscription.encode = websocket_chunk
             while not subscription.is_over:
                 for frame in await subscription.next():
                     # A slow client gets a frame long after it was due: check again.
