@@ -28,8 +28,10 @@ from echo.protocol import CloseCode, EventId
 SIGNED_IN = "* signed in"
 # How long `drain` waits for the readers to be gone.
 DRAIN_SECONDS = 2.0
-# Connections that are gone through before the event loop has its turn.
+# Connections that are ended before the event loop has its turn.
 BATCH_CONNECTIONS = 250
+# Readers that are written to before it has: 5 ms or so.
+WRITES_A_TURN = 500
 
 
 class Hub:
@@ -38,6 +40,7 @@ class Hub:
     def __init__(self, node_name: str, history: History) -> None:
         # The name of this node.
         self.node_name = node_name
+        # Its head moves on with each event that is fanned out.
         # Its head moves on with each event that is fanned out.
         self.history = history
         # The open subscriptions, by their connection's id.
@@ -163,13 +166,13 @@ class Hub:
         metrics.deliveries.inc(len(readers) * len(events))
 
     def hand_out(self) -> None:
-        """Write to a batch of readers what they are due, and soon to the others.
+        """Write to some readers what they are due, and in later turns to the others.
 
         What is offered to a reader before its turn comes is written with the rest.
         """
         chunks: Chunks = {}
         now = time.monotonic()
-        for _ in range(min(len(self.due), BATCH_CONNECTIONS)):
+        for _ in range(min(len(self.due), WRITES_A_TURN)):
             self.due.popleft().hand_out(chunks, now)
         self.is_handing_out = bool(self.due)
         if self.due:

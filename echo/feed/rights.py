@@ -36,6 +36,7 @@ class Rights:
 
     def __init__(self, hub: Hub, clock: Callable[[], float]) -> None:
         # Has the subscriptions, and narrows them.
+        # Has the subscriptions, and narrows them.
         self.hub = hub
         # In seconds, monotonic.
         self.clock = clock

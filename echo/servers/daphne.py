@@ -24,6 +24,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Server as TcpServer
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.http import RESPONSES
+from twisted.web.http import Request as HttpRequest
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
@@ -551,11 +552,11 @@ def write_now(transport: Any, data: bytes) -> None:
 
 def write_body(request: WebRequest, data: bytes) -> bool:
     """Write a part of a response's body if that needs no wait: see WRITE_EXTENSION."""
-    if request.finished or request.channel is None or not request.startedWriting:
+    if request.finished or request.channel is None or request.producer is None:
+        return False  # over, or no part of the body has been sent yet
+    if not request.producer.writable.is_set():
         return False
-    if request.producer is None or not request.producer.writable.is_set():
-        return False
-    request.write(data)
+    HttpRequest.write(request, data)
     return True
 
 
@@ -613,12 +614,10 @@ class FaithfulServer(daphne.server.Server):
         """Start the application for a connection, with the extension that cuts it."""
         extensions = scope.setdefault("extensions", {})
         extensions[CUT_EXTENSION] = protocol.transport.abortConnection
-        if scope["type"] == "websocket":
-            extensions[WRITE_EXTENSION] = protocol.write_frames
-        else:
-            extensions[WRITE_EXTENSION] = partial(write_body, protocol)
         if scope["type"] != "websocket":
+            extensions[WRITE_EXTENSION] = partial(write_body, protocol)
             return super().create_application(protocol, scope)
+        extensions[WRITE_EXTENSION] = protocol.write_frames
         task = asyncio.ensure_future(
             self.application(scope=scope, receive=protocol.receive, send=protocol.send)
         )

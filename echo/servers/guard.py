@@ -50,6 +50,7 @@ class Guard:
 
     def __init__(self, connection: GuardedConnection, *untrusted: bytes) -> None:
         # The connection that is guarded.
+        # The connection that is guarded.
         self.connection = connection
         # Holds the bytes that have not been forwarded.
         self.reader = RequestReader(
