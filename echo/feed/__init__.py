@@ -11,6 +11,7 @@ from echo.feed.event import (
     Notice,
     count_deliveries,
     encode_data,
+    split_frames,
     sse_chunk,
     websocket_chunk,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "publish_many",
     "renew_log",
     "retention_of",
+    "split_frames",
     "sse_chunk",
     "subscribe",
     "survey",

@@ -4,7 +4,7 @@ Every subscription is given the same object, so what is encoded here is shared b
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from echo.frames import TEXT, write_frame
 from echo.protocol import MAX_DATA_BYTES, EventId, FeedError, TooLarge
 
+# What is written at once to one reader.
+MAX_CHUNK_BYTES = 64 * 1024
 # Line ends to Unicode, so to many a client's line reader, but not to JSON.
 LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 
@@ -156,6 +158,17 @@ class Chunk(NamedTuple):
     data: bytes
     # The frames whose deliveries are counted.
     counted: tuple[Frame, ...]
+
+
+def split_frames(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
+    """Yield frames in parts of at most MAX_CHUNK_BYTES, or of one frame."""
+    start = size = 0
+    for place, frame in enumerate(frames):
+        size += len(frame.websocket)
+        if size > MAX_CHUNK_BYTES and place > start:
+            yield frames[start:place]
+            start, size = place, len(frame.websocket)
+    yield frames[start:]
 
 
 def websocket_chunk(frames: Sequence[Frame]) -> Chunk:

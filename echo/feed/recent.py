@@ -48,11 +48,15 @@ class Recent:
         """
         wanted: list[Event] = []
         size = 0
+        # By topic, whether it is wanted: events are many, and topics few.
+        is_wanted: dict[str, bool] = {}
         skipped = max(0, after - self._events[0].number + 1)
         for event in islice(self._events, skipped, None):
             if event.number > up_to:
                 break
-            if not interest.matches(event.topic):
+            if event.topic not in is_wanted:
+                is_wanted[event.topic] = interest.matches(event.topic)
+            if not is_wanted[event.topic]:
                 continue
             size += event.size
             if wanted and (len(wanted) >= log.PAGE_EVENTS or size > log.PAGE_BYTES):

@@ -18,7 +18,15 @@ from django.db import DatabaseError
 from echo.feed import log, metrics
 from echo.feed.access import Interest
 from echo.feed.connection import Connection
-from echo.feed.event import Chunk, Event, Frame, Notice, count_deliveries, reset
+from echo.feed.event import (
+    MAX_CHUNK_BYTES,
+    Chunk,
+    Event,
+    Frame,
+    Notice,
+    count_deliveries,
+    reset,
+)
 from echo.feed.history import History
 from echo.feed.replay import Expired
 from echo.protocol import CloseCode, EventId
@@ -27,8 +35,6 @@ logger = logging.getLogger("echo.feed")
 
 MAX_QUEUED_EVENTS = 1000
 MAX_QUEUED_BYTES = 1024 * 1024
-# What is written at once to one reader; more is left to its transport.
-MAX_CHUNK_BYTES = 64 * 1024
 # How long a client may take to read ``bye`` and to be gone; then it is cut.
 BYE_SECONDS = 5.0
 # How long events are held back while the reader's rights are checked; then it must
@@ -155,13 +161,19 @@ class Subscription:
         chunk = chunks.get(due)
         if chunk is None:
             chunk = chunks[due] = self.encode(due[1])
-        if not self.connection.write(chunk.data):
+        if not self.write(chunk):
             self.wake()
             return
-        count_deliveries(chunk.counted)
         self.position = self.queue[-1].id
         self.active_at = now
         self.clear()
+
+    def write(self, chunk: Chunk) -> bool:
+        """Write a chunk at once; return False, with nothing written, if it must be sent."""
+        if not self.connection.write(chunk.data):
+            return False
+        count_deliveries(chunk.counted)
+        return True
 
     @property
     def may_write(self) -> bool:
@@ -170,7 +182,7 @@ class Subscription:
             self.state is State.LIVE
             and not self.notices
             and self.held_at is None
-            and self.queued_bytes <= MAX_CHUNK_BYTES
+            and self.queued_bytes <= MAX_CHUNK_BYTES  # more is left to the transport
         )
 
     def fall_behind(self) -> None:

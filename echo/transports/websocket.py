@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -12,9 +13,11 @@ from django.db import DatabaseError
 
 from echo.feed import (
     Connection,
+    Frame,
     Subscription,
     count_deliveries,
     find_reader,
+    split_frames,
     subscribe,
     websocket_chunk,
 )
@@ -83,19 +86,17 @@ class FeedConsumer(AsyncWebsocketConsumer):
             await asyncio.gather(writing, return_exceptions=True)
 
     async def write(self, subscription: Subscription) -> None:
-        """Send each frame when it is due; the server's ``send`` waits for a slow client."""
+        """Send frames when they are due, and close after the last."""
         send = self.base_send
         try:
             await send((await subscription.hello()).message)
             subscription.encode = websocket_chunk
             while not subscription.is_over:
-                for frame in await subscription.next():
-                    # A slow client gets a frame long after it was due: check again.
-                    if not subscription.rights_changed or await subscription.may_send(
-                        frame
+                for frames in split_frames(await subscription.next()):
+                    if subscription.rights_changed or not subscription.write(
+                        websocket_chunk(frames)
                     ):
-                        count_deliveries((frame,))
-                        await send(frame.message)
+                        await self.send_slowly(subscription, frames)
             assert subscription.bye is not None
             bye = subscription.bye.fields
             await self.close(bye["code"], bye["reason"])
@@ -105,3 +106,15 @@ class FeedConsumer(AsyncWebsocketConsumer):
             logger.exception("feed: a writer failed")
             with contextlib.suppress(Exception):
                 await self.close(CloseCode.INTERNAL_ERROR)
+
+    async def send_slowly(
+        self, subscription: Subscription, frames: Sequence[Frame]
+    ) -> None:
+        """Send frames one by one; the server's ``send`` waits for a slow client.
+
+        Such a client gets a frame long after it was due: its rights are checked again.
+        """
+        for frame in frames:
+            if not subscription.rights_changed or await subscription.may_send(frame):
+                count_deliveries((frame,))
+                await self.base_send(frame.message)

@@ -18,8 +18,9 @@ from echo.feed import (
     websocket_chunk,
 )
 from echo.feed.access import Interest
+from echo.feed.event import MAX_CHUNK_BYTES
 from echo.feed.node import Node
-from echo.feed.subscription import MAX_CHUNK_BYTES, Encode
+from echo.feed.subscription import Encode
 from echo.protocol import CloseCode
 from echo.tests.feed.reading import numbers, until, write
 
