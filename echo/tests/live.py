@@ -4,7 +4,6 @@ import atexit
 import contextlib
 import itertools
 import os
-import random
 import shutil
 import signal
 import socket
@@ -13,18 +12,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 import trustme
 
 from echo.tests import forks
 from echo.tests.forks import ROOT
 
-START_SECONDS = 30.0
-STOP_SECONDS = 30.0
+# How long what must happen is waited for, on a machine however slow or busy: no test waits
+# this long unless it fails.
+PATIENCE_SECONDS = 60.0
 
 COMMANDS: dict[str, list[str]] = {
     "daphne": [sys.executable, "manage.py", "runserver", "--noreload", "{port}"],
@@ -57,19 +58,33 @@ TLS_COMMANDS: dict[str, list[str]] = {
 
 # Below the range from which the system gives ports to clients (ip_local_port_range), which
 # could take a server's port between the moment it is chosen and the moment it listens.
-FIRST_PORT = 12_000
-PORTS_FOR_EACH_WORKER = 1_000
-worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-# In an order of chance, for other runs on the same machine.
-ports = itertools.cycle(
-    random.sample(range(PORTS_FOR_EACH_WORKER), k=PORTS_FOR_EACH_WORKER)
-)
+PORTS = range(12_000, 32_000)
+BLOCK = 100
+
+
+@cache
+def own_ports() -> Iterator[int]:
+    """Claim a block of ports for this process; return its ports, over and over.
+
+    The process listens on the first one, so that no other gets the block: not another
+    worker of a parallel run, and not another run on this machine.
+    """
+    for first in PORTS[::BLOCK]:
+        sign = socket.socket()
+        try:
+            sign.bind(("127.0.0.1", first))
+            sign.listen()
+        except OSError:
+            sign.close()
+            continue
+        atexit.register(sign.close)
+        return itertools.cycle(range(first + 1, first + BLOCK))
+    raise AssertionError(f"no block of ports is free from {PORTS[0]} to {PORTS[-1]}")
 
 
 def free_port() -> int:
-    """Return a free port, which no other worker of a parallel run gets."""
-    for number in ports:
-        port = FIRST_PORT + worker * PORTS_FOR_EACH_WORKER + number
+    """Return a free port, which no other process of the tests gets."""
+    for port in own_ports():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
@@ -78,7 +93,9 @@ def free_port() -> int:
     raise AssertionError("unreachable: the cycle of ports never ends")
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
+def wait_until(
+    condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS
+) -> Any:
     """Return the condition's first true value. Fails with ``what`` if there is none in time."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -166,6 +183,12 @@ class LiveSite:
         command = [sys.executable, "manage.py", *arguments]
         return forks.run(command, env=self.environment, check=True).stdout.decode()
 
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """Return the answer to a GET, on a connection of its own."""
+        return httpx.get(
+            f"{self.url}{path}", timeout=PATIENCE_SECONDS, trust_env=False, **options
+        )
+
     def start(self) -> None:
         """Start the process, and wait until it accepts connections."""
         start = subprocess.Popen if self.has_own_interpreter else forks.Process
@@ -178,19 +201,19 @@ class LiveSite:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self.answers, f"{self.server} to listen:\n{self.log}", START_SECONDS)
+        wait_until(self.answers, f"{self.server} to listen:\n{self.log}")
 
     def answers(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"{self.server} has died:\n{self.log}"
         try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            socket.create_connection(("127.0.0.1", self.port), PATIENCE_SECONDS).close()
         except OSError:
             return False
         return True
 
     def stop(
-        self, sign: signal.Signals = signal.SIGTERM, seconds: float = STOP_SECONDS
+        self, sign: signal.Signals = signal.SIGTERM, seconds: float = PATIENCE_SECONDS
     ) -> int:
         """Send the signal, wait for the end, and return the exit code."""
         assert self.process is not None
@@ -198,7 +221,7 @@ class LiveSite:
             self.process.send_signal(sign)
         return self.wait_for_end(seconds)
 
-    def wait_for_end(self, seconds: float = STOP_SECONDS) -> int:
+    def wait_for_end(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Wait for the end after a signal, and return the exit code."""
         assert self.process is not None
         try:

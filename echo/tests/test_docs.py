@@ -63,17 +63,24 @@ def run_until_printed(
             start_new_session=True,
         )
 
+    def printed() -> str:
+        return output.read_text(errors="replace")  # a character may be cut
+
     def is_printed() -> bool:
-        lines = [line for line in output.read_text().splitlines() if line]
+        lines = [
+            line for line in output.read_text(errors="replace").splitlines() if line
+        ]
         return len(lines) >= len(patterns) and all(
             pattern.fullmatch(line)
             for pattern, line in zip(patterns, lines, strict=False)
         )
 
     try:
-        wait_until(is_printed, f"\n{told}\nfrom\n{code}", 20)
+        wait_until(is_printed, f"\n{told}\nfrom\n{code}")
     except AssertionError as error:
-        raise AssertionError(f"{error}\ngot\n{output.read_text()}") from None
+        raise AssertionError(
+            f"{error}\ngot\n{output.read_text(errors='replace')}"
+        ) from None
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -8,6 +8,7 @@ import pytest
 from echo.knobs import Knobs
 from echo.messages import CloseFrame
 from echo.misbehave import MAX_WAITING_MESSAGES, Misbehaviour
+from echo.tests.live import PATIENCE_SECONDS
 
 CAP = 1024 * 1024
 NORMAL = {"type": "websocket.disconnect", "code": 1000}
@@ -53,7 +54,7 @@ def misbehaviour(peer: Peer, query: str) -> Misbehaviour:
 
 
 async def converse(peer: Peer, query: str) -> CloseFrame | None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         return await misbehaviour(peer, query).run()
 
 
@@ -143,7 +144,7 @@ async def test_the_reader_is_held_back_by_a_client_that_does_not_read(
     assert peer.received <= MAX_WAITING_MESSAGES + 1
     peer.reads.set()
     peer.leaves()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await task
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from django.core.files.base import ContentFile
 
-from echo.tests.live import COMMANDS, LiveSite
+from echo.tests.live import COMMANDS, PATIENCE_SECONDS, LiveSite
 from wsdemo.static import StaticStorage
 
 PAGES = ["/", "/live/", "/admin/login/"]
@@ -31,7 +31,7 @@ HASHED = re.compile(r"\.[0-9a-f]{12}\.\w+$")
 def static_files(site: LiveSite, page: str) -> dict[str, httpx.Response]:
     """Return the static files that a page refers to, directly or through others."""
     found: dict[str, httpx.Response] = {}
-    with httpx.Client(base_url=site.url) as client:
+    with httpx.Client(base_url=site.url, timeout=PATIENCE_SECONDS) as client:
         follow(client, page, client.get(page).raise_for_status().text, found)
     return found
 

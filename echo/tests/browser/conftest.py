@@ -19,9 +19,10 @@ from playwright.async_api import (
     Error,
     Page,
     async_playwright,
+    expect,
 )
 
-from echo.tests.live import CommandSite, LiveSite
+from echo.tests.live import PATIENCE_SECONDS, CommandSite, LiveSite
 from echo.tests.survival.backends import Redis
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -32,6 +33,10 @@ CHROMIUM_ARGUMENTS = [
     "--disable-gpu",
     "--disable-background-networking",
 ]
+PATIENCE_MS = PATIENCE_SECONDS * 1000
+
+# Five seconds otherwise.
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def find_chromium() -> str | None:

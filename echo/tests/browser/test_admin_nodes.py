@@ -13,14 +13,13 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, WebSocket, expect
 
 from echo.tests.browser.conftest import note_complaint
-from echo.tests.live import LiveSite
+from echo.tests.live import PATIENCE_SECONDS, LiveSite
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 URL = "/admin/echo/node/"
 OPEN = "main[data-state=open]"
 SECONDS_OF_QUIET = 2.5
-PATIENCE_MS = 15_000
 # Longer than a hidden page goes on watching.
 LONG_MS = 601_000
 # Prints the session of somebody who may see the nodes and end connections, and a token to publish with.
@@ -118,18 +117,18 @@ async def test_the_graph_shows_connections_and_deliveries_as_they_come(
 ) -> None:
     await operator.watch(page)
     connections = page.locator("[data-now=connections]")
-    await expect(connections).to_have_text("1", timeout=PATIENCE_MS)
+    await expect(connections).to_have_text("1")
     async with visitor(browser, operator.site) as context:
         reader = await context.new_page()
         await reader.goto("/live/?topic=nodes.graph")
         await reader.wait_for_selector(OPEN)
-        await expect(connections).to_have_text("2", timeout=PATIENCE_MS)
+        await expect(connections).to_have_text("2")
         expected = asyncio.gather(
             *(becomes_above(page, figure, 0) for figure in OF_DELIVERIES)
         )
         await operator.publish("nodes.graph")
         await expected
-    await expect(connections).to_have_text("1", timeout=PATIENCE_MS)
+    await expect(connections).to_have_text("1")
 
 
 async def test_the_graphs_past_is_replayed_after_a_reload(
@@ -152,7 +151,7 @@ def keep_frames(socket: WebSocket, frames: "asyncio.Queue[str]") -> None:
 
 async def next_event(frames: "asyncio.Queue[str]") -> dict:
     """Return the next event among the frames."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (frame := json.loads(await frames.get()))["type"] != "event":
             pass
     return frame
@@ -188,7 +187,7 @@ async def test_figures_are_published_only_while_they_are_read(
 async def eventually(
     condition: Callable[[Operator], Awaitable[bool]], operator: Operator
 ) -> None:
-    async with asyncio.timeout(PATIENCE_MS / 1000):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not await condition(operator):  # noqa: ASYNC110 -- asks another process
             await asyncio.sleep(0.05)
 
@@ -198,7 +197,7 @@ async def figures_are_published(operator: Operator) -> bool:
 
 
 async def nobody_reads(operator: Operator) -> bool:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as client:
         answer = await client.get(f"{operator.site.url}/readyz")
     return answer.json()["connections"] == 0
 
@@ -368,7 +367,7 @@ async def test_a_node_that_is_killed_leaves_the_list(
     await tab.wait_for_selector(OPEN)
     rows = tab.locator("#nodes [data-id]")
     # A process begins to tell of itself when it is first asked for the feed.
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as client:
         await client.get(f"{second.url}/readyz")
     await expect(rows).to_have_count(2)
     own = rows.filter(has_text=str(first.process.pid))
@@ -376,7 +375,7 @@ async def test_a_node_that_is_killed_leaves_the_list(
     await expect(rows.locator("[data-label='Channel layer']")).to_have_text(["up"] * 2)
     await own.evaluate("row => { row.isKept = true; }")
     second.process.kill()
-    await expect(rows).to_have_count(1, timeout=PATIENCE_MS)
+    await expect(rows).to_have_count(1)
     assert await own.evaluate("row => row.isKept")
 
 
@@ -392,6 +391,6 @@ async def test_the_page_recovers_when_the_server_is_back(
     await expect(problem).to_contain_text("The server does not answer")
     await tab.wait_for_selector("main[data-state=waiting]")
     await asyncio.to_thread(first.start)
-    await expect(problem).to_be_empty(timeout=PATIENCE_MS)
+    await expect(problem).to_be_empty()
     await tab.wait_for_selector(OPEN)
     await becomes_above(tab, "connections", 0)

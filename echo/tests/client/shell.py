@@ -24,10 +24,9 @@ from typing import Any
 from django.core.management import execute_from_command_line
 
 from echo.tests import forks
-from echo.tests.live import wait_until
+from echo.tests.live import PATIENCE_SECONDS, wait_until
 
 COMMAND = [sys.executable, "manage.py", "wsclient"]
-END_SECONDS = 60.0
 CURSOR_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>78]")
 
 
@@ -70,7 +69,7 @@ def run(*arguments: str | bytes, input: bytes = b"", **changes: str) -> Result:
         [*COMMAND, *map(os.fsdecode, arguments)],
         env=environment(**changes),
         input=input,
-        timeout=END_SECONDS,
+        timeout=PATIENCE_SECONDS,
     )
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -111,20 +110,19 @@ class Running:
 
     @property
     def out(self) -> str:
-        return self.out_path.read_text()
+        return self.out_path.read_text(errors="replace")  # a character may be cut
 
     def wait_for(self, text: str, times: int = 1) -> None:
         """Wait until the text has been printed this often."""
         wait_until(
             lambda: self.out.count(text) >= times,
             f"{text!r} in {self.out}",
-            END_SECONDS,
         )
 
     def signal(self, number: signal.Signals) -> Result:
         """Send the signal, and wait for the end of the run."""
         self.process.send_signal(number)
-        code = self.process.wait(END_SECONDS)
+        code = self.process.wait(PATIENCE_SECONDS)
         return Result(code, self.out, self.err_path.read_text())
 
 
@@ -168,7 +166,6 @@ class Terminal:
         wait_until(
             lambda: self.screen.count(text) >= times,
             f"{text!r} in {self.screen!r}",
-            END_SECONDS,
         )
 
     def type(self, keys: str) -> None:

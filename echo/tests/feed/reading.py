@@ -20,11 +20,11 @@ from echo.feed.log import Entry
 from echo.feed.node import Node
 from echo.feed.threads import history
 from echo.protocol import EventId
+from echo.tests.live import PATIENCE_SECONDS
 
 append = history.wrap(log.append)
 page = history.wrap(replay.page)
 prune = history.wrap(retention.prune)
-DEADLINE_SECONDS = 10
 
 
 async def write(*topics: str, data: str = "1") -> list[Event]:
@@ -74,7 +74,7 @@ def told(frame: Frame) -> dict[str, Any]:
 
 async def until(condition: Any) -> None:
     """Let other tasks run until the condition holds."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():  # noqa: ASYNC110 -- any condition, not one event
             await asyncio.sleep(0.001)
 

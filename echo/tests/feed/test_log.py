@@ -20,6 +20,7 @@ from echo.feed.replay import Expired
 from echo.models import Event as EventRow
 from echo.models import Log, Topic
 from echo.protocol import EventId
+from echo.tests.live import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 
@@ -142,7 +143,7 @@ def test_a_number_is_seen_only_when_all_before_it_are() -> None:
                 taken.set()
                 seen.wait(0.2)  # the other publisher has all this time to overtake
         else:
-            taken.wait(5)
+            taken.wait(PATIENCE_SECONDS)
             append("fast")
             seen.set()
 

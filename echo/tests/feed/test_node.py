@@ -16,6 +16,7 @@ from echo.tests.feed.reading import (
     subscribe,
     write,
 )
+from echo.tests.live import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 
@@ -31,7 +32,7 @@ async def running(transactional_db: None, settings: Settings) -> AsyncIterator[N
 async def test_a_publish_in_this_process_is_heard(running: Node) -> None:
     reader = await subscribe(running, "news")
     done = await apublish("news", "小王子")
-    (event,) = await asyncio.wait_for(reader.next(), 5)
+    (event,) = await asyncio.wait_for(reader.next(), PATIENCE_SECONDS)
     assert (str(event.cursor), done.duplicate) == (done.id, False)
 
 
@@ -40,7 +41,7 @@ async def test_what_another_process_commits_is_found_without_a_doorbell(
 ) -> None:
     reader = await subscribe(running, "news")
     await write("news")  # tells nobody, as a killed process would
-    (event,) = await asyncio.wait_for(reader.next(), 5)
+    (event,) = await asyncio.wait_for(reader.next(), PATIENCE_SECONDS)
     assert event.cursor == running.history.head
 
 
@@ -60,7 +61,7 @@ async def test_a_look_that_fails_is_tried_again(
 
     monkeypatch.setattr(module, "read_head", fail_twice)
     await write("news")
-    await asyncio.wait_for(reader.next(), 10)
+    await asyncio.wait_for(reader.next(), PATIENCE_SECONDS)
     assert running.relay.is_log_up
     warnings = [r.message for r in caplog.records if "keep_watching" in r.message]
     assert len(warnings) == 1
@@ -76,7 +77,7 @@ async def test_subscribers_and_publishers_at_work_lose_nothing(running: Node) ->
     transcript = Transcript(reader.position)
     publishers = [asyncio.create_task(apublish("news", number)) for number in range(40)]
     while len(transcript.seen) < 40:
-        transcript.take(await asyncio.wait_for(reader.next(), 10))
+        transcript.take(await asyncio.wait_for(reader.next(), PATIENCE_SECONDS))
     await asyncio.gather(*publishers)
     assert transcript.seen == list(range(1, 41))
 

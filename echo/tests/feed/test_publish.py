@@ -23,7 +23,7 @@ from echo.feed.node import Node
 from echo.models import Event
 from echo.protocol import FeedError, TooLarge
 from echo.tests.feed.reading import subscribe
-from echo.tests.live import wait_until
+from echo.tests.live import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 
@@ -129,7 +129,7 @@ async def test_a_publish_goes_out_with_its_commit_and_dies_with_its_rollback(
     await asyncio.to_thread(publish_two_and, "commit")
     frames: list[Any] = []
     while len(frames) < 2:
-        frames += await asyncio.wait_for(reader.next(), 5)
+        frames += await asyncio.wait_for(reader.next(), PATIENCE_SECONDS)
     assert [(event.number, event.data) for event in frames] == [
         (1, '"first"'),
         (2, '"second"'),
@@ -144,15 +144,15 @@ async def test_nothing_goes_out_before_its_commit(running: Node) -> None:
         with transaction.atomic():
             publish("news", 1)
             published.set()
-            commit.wait(10)
+            commit.wait(PATIENCE_SECONDS)
 
     holding = asyncio.create_task(asyncio.to_thread(hold))
-    await asyncio.to_thread(published.wait, 10)
+    await asyncio.to_thread(published.wait, PATIENCE_SECONDS)
     await running.relay.catch_up()
     assert reader.is_idle
     commit.set()
     await holding
-    assert len(await asyncio.wait_for(reader.next(), 5)) == 1
+    assert len(await asyncio.wait_for(reader.next(), PATIENCE_SECONDS)) == 1
 
 
 # --- the doorbell ---------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_a_layer_that_is_down_costs_a_publisher_nothing_but_one_warning(
 
 def test_doorbells_that_wait_are_bounded(carrier: Carrier) -> None:
     sender, gate = Sender(), threading.Event()
-    sender.running_loop().call_soon_threadsafe(gate.wait, 10)
+    sender.running_loop().call_soon_threadsafe(gate.wait, PATIENCE_SECONDS)
     for _ in range(MAX_WAITING_MESSAGES + 50):
         sender.send("feed.x", {"type": "feed.look"})
     assert sender.pending == MAX_WAITING_MESSAGES

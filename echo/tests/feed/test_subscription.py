@@ -14,7 +14,6 @@ from echo.feed.node import Node
 from echo.feed.subscription import BYE_SECONDS, State
 from echo.protocol import CloseCode, EventId
 from echo.tests.feed.reading import (
-    DEADLINE_SECONDS,
     Transcript,
     page,
     prune,
@@ -25,6 +24,7 @@ from echo.tests.feed.reading import (
     until,
     write,
 )
+from echo.tests.live import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 
@@ -253,7 +253,7 @@ async def waiting(reader: Subscription) -> asyncio.Task[Sequence[Frame]]:
 
 
 async def got(task: asyncio.Task[Sequence[Frame]]) -> Sequence[Frame]:
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         return await task
 
 

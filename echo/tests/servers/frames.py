@@ -13,8 +13,8 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Any, Self
 
-# Long enough for a busy machine; no test waits this long unless it fails.
-SOCKET_TIMEOUT_SECONDS = 20.0
+from echo.tests.live import PATIENCE_SECONDS
+
 MASKING_KEY = b"\x37\xfa\x21\x3d"  # RFC 6455 section 5.7's own
 
 
@@ -107,7 +107,7 @@ class Connection:
         port: int,
         target: str = "/echo",
         *,
-        timeout_seconds: float = SOCKET_TIMEOUT_SECONDS,
+        timeout_seconds: float = PATIENCE_SECONDS,
         address: str = "127.0.0.1",
         tls: ssl.SSLContext | None = None,
         **headers: str | None,

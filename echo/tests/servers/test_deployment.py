@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from echo.tests.live import LiveSite
+from echo.tests.live import PATIENCE_SECONDS, LiveSite
 from echo.tests.servers.frames import Opcode, close, encode
 
-SOCKET_TIMEOUT_SECONDS = 20.0
 DAPHNE = [sys.executable, "-m", "echo.servers"]
 UVICORN = [sys.executable, "-m", "uvicorn"]
 APPLICATION = "wsdemo.asgi:application"
@@ -47,7 +46,7 @@ class UnixSite(LiveSite):
     def connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
         try:
-            connection.settimeout(SOCKET_TIMEOUT_SECONDS)
+            connection.settimeout(PATIENCE_SECONDS)
             connection.connect(str(self.path))
         except OSError:
             connection.close()
@@ -66,9 +65,7 @@ class PlacedSite(LiveSite):
         self.command += ["--proxy-headers", APPLICATION]
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(
-            ("127.0.0.1", self.port), SOCKET_TIMEOUT_SECONDS
-        )
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE_SECONDS)
 
 
 SITES: dict[str, type[UnixSite] | type[PlacedSite]] = {

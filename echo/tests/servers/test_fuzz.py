@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import pytest
 
 from echo.tests.live import COMMANDS, LiveSite, wait_until
@@ -32,7 +31,7 @@ FRAMES = 20_000
 HANDSHAKES = 5_000
 CONNECTIONS_AT_ONCE = 64
 # How long a server may take to end a connection whose client has ended it, when busy.
-END_SECONDS = 30.0
+END_SECONDS = 60.0
 # How long an answer to a request that may not be whole is waited for.
 PATIENCE_SECONDS = 0.3
 SHOWN_FAULTS = 10
@@ -88,12 +87,12 @@ def test_no_frames_and_no_handshakes_disturb_the_site(
         asyncio.run(run(fuzzed_site, seed, rounds, 1.0))
     assert len(checked) > FRAMES / FRAMES_PER_CONNECTION / 4
     quiet = wait_until(
-        lambda: resources(fuzzed_site)[0] <= before[0] + 2, "connections to be over", 40
+        lambda: resources(fuzzed_site)[0] <= before[0] + 2, "connections to be over"
     )
     assert quiet
     grown = resources(fuzzed_site)[1] - before[1]
     assert grown < MAX_GROWTH_BYTES, f"{grown} bytes more, seed {seed}"
-    assert httpx.get(f"{fuzzed_site.url}/healthz", trust_env=False).status_code == 200
+    assert fuzzed_site.get("/healthz").status_code == 200
     for word in ("Traceback", "ERROR", "CRITICAL", "never retrieved"):
         assert word not in fuzzed_site.log, f"seed {seed}\n{excerpt(fuzzed_site, word)}"
 

@@ -9,13 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from echo.tests.live import COMMANDS, LiveSite
+from echo.tests.live import COMMANDS, PATIENCE_SECONDS, LiveSite
 from echo.tests.servers.conftest import Connect
 from echo.tests.servers.frames import (
-    SOCKET_TIMEOUT_SECONDS,
     Connection,
     Opcode,
     Refused,
@@ -192,7 +190,7 @@ class UnixSite(LiveSite):
         connection = Connection.__new__(Connection)
         connection.buffer = bytearray()
         connection.socket = socket.socket(socket.AF_UNIX)
-        connection.socket.settimeout(SOCKET_TIMEOUT_SECONDS)
+        connection.socket.settimeout(PATIENCE_SECONDS)
         connection.socket.connect(str(self.path))
         try:
             connection.handshake("/echo", {"Host": host})
@@ -290,7 +288,7 @@ def test_the_handshake_is_shown_without_its_secrets(connect: Connect) -> None:
 
 
 def test_a_plain_get_is_answered_with_426(quiet_site: LiveSite) -> None:
-    response = httpx.get(f"{quiet_site.url}/echo?delay=250ms&colour=red")
+    response = quiet_site.get("/echo?delay=250ms&colour=red")
     body = response.json()
     assert response.status_code == body["status_code"] == 426
     assert response.headers["upgrade"] == "websocket"
@@ -303,7 +301,7 @@ def test_a_plain_get_is_answered_with_426(quiet_site: LiveSite) -> None:
 def test_a_plain_get_gives_the_reason_of_a_refusal(
     quiet_site: LiveSite, connect: Connect
 ) -> None:
-    response = httpx.get(f"{quiet_site.url}/echo?delay=1h")
+    response = quiet_site.get("/echo?delay=1h")
     assert response.status_code == 400
     assert response.json() == refusal(connect, "/echo?delay=1h")
     assert response.json()["error"] == "Bad Request"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from echo.tests.live import LiveSite, wait_until
+from echo.tests.live import PATIENCE_SECONDS, LiveSite, wait_until
 from echo.tests.servers.frames import Connection, Opcode, close, encode, text
 
 SERVERS = {
@@ -23,7 +23,6 @@ SERVERS = {
     "uvicorn-h11": ("uvicorn", ("--http", "h11")),
 }
 HEAD_TIMEOUT_SECONDS = 0.7
-SOCKET_TIMEOUT_SECONDS = 20.0
 MEBIBYTE = 1024 * 1024
 # Far more than checking a head needs, far less than what is pushed.
 FLOOD_BYTES, GROWTH_BYTES = 96 * MEBIBYTE, 32 * MEBIBYTE
@@ -79,7 +78,7 @@ class Answer:
 
 
 def connect(site: LiveSite) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", site.port), SOCKET_TIMEOUT_SECONDS)
+    return socket.create_connection(("127.0.0.1", site.port), PATIENCE_SECONDS)
 
 
 def read_to_end(client: socket.socket) -> bytes:

@@ -97,7 +97,7 @@ def reloading(tmp_path: Path) -> Iterator[LiveSite]:
             start_new_session=True,
         )
     try:
-        wait_until(site.answers, "runserver to listen", 30)
+        wait_until(site.answers, "runserver to listen")
         yield site
     finally:
         if site.process.poll() is None:
@@ -110,7 +110,7 @@ def test_ctrl_c_ends_the_reloading_server_with_1012(reloading: LiveSite) -> None
         assert reloading.process is not None
         os.killpg(reloading.process.pid, signal.SIGINT)
         assert_closed_for_restart(connection)
-        reloading.process.wait(10)
+        reloading.wait_for_end()
     assert "Traceback" not in reloading.log, reloading.log
 
 
@@ -121,12 +121,11 @@ def test_a_changed_file_restarts_the_reloading_server(reloading: LiveSite) -> No
         return "changed, reloading" in reloading.log
 
     with open_and_used(reloading) as connection:
-        wait_until(noticed, "the autoreloader to notice", 30)
+        wait_until(noticed, "the autoreloader to notice")
         assert_closed_for_restart(connection)
     wait_until(
         lambda: reloading.log.count("Quit the server") == 2 and reloading.answers(),
         "runserver to listen again",
-        30,
     )
     with open_and_used(reloading):
         pass
@@ -157,7 +156,7 @@ def listens(host: str, port: int) -> bool:
 
 def test_noasgi_serves_http(tmp_path: Path) -> None:
     with LiveSite("daphne", tmp_path, ("--noasgi",)) as site:
-        assert httpx.get(f"{site.url}/echo").status_code == 426
+        assert site.get("/echo").status_code == 426
 
 
 def test_the_daphne_command_serves_the_same_echo(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from echo.tests.live import LiveSite, wait_until
+from echo.tests.live import PATIENCE_SECONDS, LiveSite, wait_until
 from echo.tests.servers.frames import Connection, Opcode, close, encode, text
 from echo.tests.servers.test_stalled import connections, write_until_stalled
 
@@ -45,7 +45,7 @@ def pinging_site(
 
 
 def wait_until_cut(site: LiveSite) -> None:
-    wait_until(lambda: connections(site.port) == 0, "the connection to be cut", 15)
+    wait_until(lambda: connections(site.port) == 0, "the connection to be cut")
 
 
 @pytest.mark.parametrize("sent", [b"", encode(Opcode.TEXT, b"x", fin=False), b"\x81"])
@@ -106,7 +106,7 @@ def test_a_client_that_goes_on_sending_after_a_close_is_cut(
     with Connection(pinging_site.port, target) as connection:
         connection.send_frame(Opcode.TEXT, b"last")
         assert [connection.frame(), connection.frame()] == [text("last"), close(4000)]
-        until = time.monotonic() + 15
+        until = time.monotonic() + PATIENCE_SECONDS
         with contextlib.suppress(OSError):
             while time.monotonic() < until:
                 connection.send_frame(Opcode.BINARY, bytes(64 * 1024))

@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import pytest
 
-from echo.tests.live import COMMANDS, LiveSite, wait_until
+from echo.tests.live import COMMANDS, PATIENCE_SECONDS, LiveSite, wait_until
 from echo.tests.servers.frames import Connection, Opcode, encode
 
 WRITE_TIMEOUT_SECONDS = 2.0
-PATIENCE_SECONDS = 20.0
 CLIENTS = 20
 EVENTS = 200
 LISTENING = "0A"  # a state in /proc/net/tcp
@@ -100,8 +98,8 @@ def test_unread_echoes_cut_the_connection(impatient_site: LiveSite) -> None:
             for writable in select.select([], [c.socket for c in clients], [], 0.1)[1]:
                 with contextlib.suppress(OSError):
                     writable.send(frames)
-        wait_until(lambda: cut(impatient_site), "all to be cut", PATIENCE_SECONDS)
-    assert httpx.get(f"{impatient_site.url}/healthz").is_success
+        wait_until(lambda: cut(impatient_site), "all to be cut")
+    assert impatient_site.get("/healthz").is_success
 
 
 @pytest.mark.parametrize("target", HTTP_TARGETS.values(), ids=HTTP_TARGETS)
@@ -114,8 +112,8 @@ def test_unread_events_cut_the_connection(
         client.sendall(request * (1 if headers or "sse" in path else 60))
         client.recv(1)
         assert connections(impatient_site.port) > 0
-        wait_until(lambda: cut(impatient_site), "it to be cut", PATIENCE_SECONDS)
-    answer = httpx.get(f"{impatient_site.url}/readyz").json()
+        wait_until(lambda: cut(impatient_site), "it to be cut")
+    answer = impatient_site.get("/readyz").json()
     assert answer["connections"] == 0
 
 
@@ -138,7 +136,7 @@ def test_a_close_that_waits_to_be_read_cuts_the_connection(
             client.sendall(
                 message[sent % len(message) :] + encode(Opcode.CLOSE, b"\x03\xe8")
             )
-        wait_until(lambda: cut(impatient_site), "it to be cut", PATIENCE_SECONDS)
+        wait_until(lambda: cut(impatient_site), "it to be cut")
 
 
 def test_a_client_that_reads_slowly_is_not_cut(impatient_site: LiveSite) -> None:

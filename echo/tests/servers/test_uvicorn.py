@@ -4,10 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
-from echo.tests.live import ROOT, START_SECONDS, CommandSite, free_port
+from echo.tests.live import PATIENCE_SECONDS, ROOT, CommandSite, free_port
 from echo.tests.servers.frames import Connection, Opcode, text
 
 # Starts uvicorn where httptools cannot be imported, as after a plain `pip install uvicorn`.
@@ -30,7 +29,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=START_SECONDS,
+        timeout=PATIENCE_SECONDS,
     )
 
 
@@ -76,4 +75,4 @@ def test_uvicorn_without_httptools_serves_the_site(tmp_path: Path) -> None:
     with site, Connection(site.port) as connection:
         connection.send_frame(Opcode.TEXT, b"hello")
         assert connection.frame() == text("hello")
-        assert httpx.get(f"{site.url}/hello").status_code == 200
+        assert site.get("/hello").status_code == 200

@@ -12,7 +12,7 @@ from typing import Any, Self
 import httpx
 
 from echo.tests.forks import Process
-from echo.tests.live import LiveSite
+from echo.tests.live import PATIENCE_SECONDS, LiveSite
 
 FINISH_SECONDS = 120.0
 # In batches of a hundred.
@@ -87,7 +87,9 @@ async def publish_over_http(site: LiveSite, data: Any) -> None:
     token = await asyncio.to_thread(site.manage, "shell", "-v0", "-c", MAKE_TOKEN)
     headers = {"Authorization": f"Bearer {token.strip()}"}
     event = {"topic": "news", "data": data}
-    async with httpx.AsyncClient(base_url=site.url, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=site.url, timeout=PATIENCE_SECONDS, trust_env=False
+    ) as client:
         response = await client.post("/feed/publish", headers=headers, json=event)
         response.raise_for_status()
 

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from echo.tests.live import LiveSite
+from echo.tests.live import PATIENCE_SECONDS, LiveSite
 from echo.tests.survival.record import Figures, Record
 
 # Where a real client would wait half a second to twenty.
@@ -23,7 +23,7 @@ RETRY_SECONDS = (0.05, 0.3)
 
 
 async def eventually(
-    condition: Callable[[], Any], what: str, seconds: float = 20.0
+    condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS
 ) -> None:
     """Wait until the condition holds; fail with ``what`` if it does not in time."""
     deadline = time.monotonic() + seconds
@@ -34,7 +34,9 @@ async def eventually(
 
 
 async def settled(
-    readers: Sequence["Reader"], published: Collection[Any], seconds: float = 30.0
+    readers: Sequence["Reader"],
+    published: Collection[Any],
+    seconds: float = PATIENCE_SECONDS,
 ) -> Figures:
     """Wait until each reader has all that was published; return their figures."""
     for reader in readers:
@@ -81,7 +83,7 @@ class Reader:
         if self.task.done():
             self.task.result()
 
-    async def has(self, count: int, seconds: float = 20.0) -> None:
+    async def has(self, count: int, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until so many events have come."""
         await eventually(
             lambda: self.task.done() or len(self.record.data) >= count,

@@ -11,7 +11,7 @@ import httpx
 import psycopg
 import pytest
 
-from echo.tests.live import LiveSite
+from echo.tests.live import PATIENCE_SECONDS, LiveSite
 from echo.tests.survival.conftest import Report, Start
 from echo.tests.survival.publishers import MAKE_TOKEN, flood
 from echo.tests.survival.reader import Reader, eventually, settled
@@ -47,7 +47,9 @@ class Site:
     async def request(
         self, method: str, path: str, **options: object
     ) -> httpx.Response:
-        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+        async with httpx.AsyncClient(
+            trust_env=False, timeout=PATIENCE_SECONDS
+        ) as client:
             url = f"{self.node.url}/feed/{path}"
             return await client.request(method, url, **options)  # type: ignore[arg-type]
 

@@ -5,7 +5,6 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import httpx
 import pytest
 
 from echo.protocol import EventId
@@ -37,7 +36,7 @@ def copy(source: Path, target: Path) -> None:
 def asked(site: LiveSite, since: object) -> dict[str, object] | None:
     """Return the reset in the answer to this cursor; who asks too often is refused for now."""
     parameters = {"since": str(since), "topic": "news"}
-    answer = httpx.get(f"{site.url}/feed/poll", params=parameters, trust_env=False)
+    answer = site.get("/feed/poll", params=parameters)
     reset: dict[str, object] | None = answer.json().get("reset")
     return reset
 
@@ -184,7 +183,7 @@ async def test_a_replay_that_retention_overtakes_is_reset_and_has_no_hole(
         # Further than what the sockets' buffers hold for this reader.
         assert reader.record.cursor is not None
         beyond = EventId(reader.record.cursor.epoch, 3000)
-        await eventually(lambda: asked(node, beyond), "retention", 60)
+        await eventually(lambda: asked(node, beyond), "retention")
         reader.reading.set()
         await eventually(lambda: resets(reader), "a reset")
         with Publisher(node) as publisher:

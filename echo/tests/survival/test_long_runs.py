@@ -7,7 +7,7 @@ import signal
 import time
 from typing import Any
 
-from echo.tests.live import LiveSite
+from echo.tests.live import PATIENCE_SECONDS, LiveSite
 from echo.tests.servers.test_backpressure import memory
 from echo.tests.survival.backends import Redis
 from echo.tests.survival.conftest import Report, Size, Start
@@ -39,7 +39,7 @@ async def holdings(node: LiveSite, redis: Redis) -> dict[str, Any]:
 
 async def holdings_with(node: LiveSite, redis: Redis, readers: int) -> dict[str, Any]:
     """Return the same, once closed connections have been removed."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while (held := await holdings(node, redis))["subscriptions"] != readers:
         assert time.monotonic() < deadline, f"expected {readers} readers, got {held}"
     return held

@@ -2,6 +2,7 @@
 
 import httpx
 
+from echo.tests.live import PATIENCE_SECONDS
 from echo.tests.survival.conftest import Start
 from echo.tests.survival.publishers import MAKE_TOKEN
 
@@ -51,7 +52,9 @@ def test_odd_events_are_refused_with_400(database_url: str, start: Start) -> Non
     site = start("uvicorn", database_url, FEED_PUBLISHES_PER_SECOND="10000")
     token = site.manage("shell", "-v0", "-c", MAKE_TOKEN).strip()
     headers = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=site.url, headers=headers, timeout=20) as client:
+    with httpx.Client(
+        base_url=site.url, headers=headers, timeout=PATIENCE_SECONDS
+    ) as client:
 
         def status(body: bytes) -> int:
             return client.post("/feed/publish", content=body).status_code

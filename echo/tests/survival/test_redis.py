@@ -8,7 +8,6 @@ from itertools import count
 from statistics import median
 from typing import Any
 
-import httpx
 import pytest
 
 from echo.tests.live import LiveSite
@@ -24,7 +23,7 @@ DOORBELL_SECONDS = 0.5
 
 
 def readiness(site: LiveSite) -> str:
-    answer = httpx.get(f"{site.url}/readyz", trust_env=False)
+    answer = site.get("/readyz")
     assert answer.status_code == 200, answer.text
     return str(answer.json()["status"])
 

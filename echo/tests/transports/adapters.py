@@ -17,10 +17,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Close
 from websockets.sync.client import connect
 
-from echo.tests.live import LiveSite
+from echo.tests.live import PATIENCE_SECONDS, LiveSite
 
 Frame = dict[str, Any]
-DEADLINE_SECONDS = 10.0
 HERE = "127.0.0.1"
 
 
@@ -85,7 +84,7 @@ def ask(
 
 def http_connection(site: LiveSite, source: str) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(
-        HERE, site.port, DEADLINE_SECONDS, source_address=(source, 0)
+        HERE, site.port, PATIENCE_SECONDS, source_address=(source, 0)
     )
 
 
@@ -148,7 +147,7 @@ class WebSocket(Stream):
                     self.site.ws_url + self.target(since=self.cursor),
                     additional_headers=named({"Cookie": self.cookie}),
                     proxy=None,
-                    open_timeout=DEADLINE_SECONDS,
+                    open_timeout=PATIENCE_SECONDS,
                     source_address=(self.source, 0),
                 )
             )
@@ -161,7 +160,7 @@ class WebSocket(Stream):
         self.cursor = self.hello.get("last_event_id")
 
     def receive(self) -> Frame:
-        frame: Frame = json.loads(self.socket.recv(DEADLINE_SECONDS))
+        frame: Frame = json.loads(self.socket.recv(PATIENCE_SECONDS))
         return frame
 
     def next(self) -> Frame:
@@ -291,7 +290,7 @@ TRANSPORTS: dict[str, type[Stream]] = {
 
 def take(stream: Stream, count: int) -> list[Frame]:
     """Return the next events; skip heartbeats. Fails for any other frame."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     events: list[Frame] = []
     while len(events) < count:
         assert time.monotonic() < deadline, f"{len(events)} of {count}: {events}"
@@ -308,7 +307,7 @@ def take_data(stream: Stream, count: int) -> list[Any]:
 
 def next_of(stream: Stream, kind: str) -> Frame:
     """Return the next frame of a type; skip others."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while (frame := stream.next())["type"] != kind:
         assert time.monotonic() < deadline, f"no {kind}"
     return frame

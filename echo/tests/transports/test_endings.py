@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from echo.tests.live import COMMANDS, LiveSite, wait_until
+from echo.tests.live import COMMANDS, PATIENCE_SECONDS, LiveSite, wait_until
 from echo.tests.transports.adapters import (
     TRANSPORTS,
     Ended,
@@ -78,7 +78,7 @@ def stop_under(streams: dict[str, Stream], site: FeedSite) -> dict[str, Ending]:
         }
         connected(site, len(waits))
         site.live.stop()
-        ended = {name: wait.result(15) for name, wait in waits.items()}
+        ended = {name: wait.result(PATIENCE_SECONDS) for name, wait in waits.items()}
     return ended | {"shortpoll": Ending({}, None, [], [])}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from echo.tests.live import COMMANDS, LiveSite, wait_until
+from echo.tests.live import COMMANDS, PATIENCE_SECONDS, LiveSite, wait_until
 from echo.tests.transports.adapters import (
     TRANSPORTS,
     Ended,
@@ -73,7 +73,7 @@ def read_on(stream: Stream) -> tuple[list[Any], int | None]:
     """Return the data up to the end of the stream, and the code or status of the end."""
     data: list[Any] = []
     code: int | None = None
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         try:
             frame = stream.next()
@@ -147,7 +147,7 @@ def test_a_long_poll_that_waits_is_answered_at_once(
         wait_until(lambda: waits(person.site), "the poll to wait")
         began = time.monotonic()
         person.sign_out()
-        assert waiting.result(10)["code"] == 4507
+        assert waiting.result(PATIENCE_SECONDS)["code"] == 4507
     assert time.monotonic() - began < 8
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from echo.feed.subscription import BYE_SECONDS
 from echo.protocol import CloseCode
-from echo.tests.live import wait_until
+from echo.tests.live import PATIENCE_SECONDS, wait_until
 from echo.tests.transports.adapters import HERE
 from echo.tests.transports.conftest import FeedSite
 
@@ -34,7 +33,6 @@ EVENTS_AT_ONCE = 10
 TIMES = 20
 # Longer than the server takes to read and write the next page.
 STALL_SECONDS = 1.5
-PATIENCE_SECONDS = BYE_SECONDS + 10
 
 
 def stalled(site: FeedSite, request: str) -> socket.socket:
@@ -87,7 +85,7 @@ def clients(feed_site: FeedSite, topic: str) -> Iterator[dict[str, socket.socket
         for _ in range(TIMES):
             feed_site.publish(topic, *[EVENT] * EVENTS_AT_ONCE)
         # Before that the server would still find room for a ``bye``.
-        wait_until(Stall(opened.values()), "the kernel to take no more", 60)
+        wait_until(Stall(opened.values()), "the kernel to take no more")
         yield opened
 
 
@@ -127,7 +125,7 @@ def test_clients_that_do_not_read_are_cut_when_they_do_not_take_their_bye(
     code = CloseCode.DISCONNECTED_BY_OPERATOR
     assert feed_site.end(topic, code, "go away") == len(clients)
     assert connections(feed_site) == len(clients), "they had read, and were told to go"
-    wait_until(lambda: connections(feed_site) == 0, "them to be cut", PATIENCE_SECONDS)
+    wait_until(lambda: connections(feed_site) == 0, "them to be cut")
     wait_until(lambda: tasks(feed_site) <= tasks_before, "their tasks to have ended")
     for client in clients.values():
         assert b"go away" not in rest(client)

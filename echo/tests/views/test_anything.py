@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
-from echo.tests.live import LiveSite
+from echo.tests.live import PATIENCE_SECONDS, LiveSite
 from echo.views.anything import MAX_BODY_BYTES
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -156,6 +156,8 @@ def test_a_body_whose_length_is_not_told_is_read(site: LiveSite) -> None:
 
 def test_a_malformed_upload_is_answered_400_by_both_servers(site: LiveSite) -> None:
     headers = {"content-type": "multipart/form-data"}
-    response = httpx.post(f"{site.url}/anything", content=b"x", headers=headers)
+    response = httpx.post(
+        f"{site.url}/anything", content=b"x", headers=headers, timeout=PATIENCE_SECONDS
+    )
     assert response.status_code == 400
     assert response.json()["error"] == "Bad Request"

@@ -16,6 +16,7 @@ from echo.feed.node import Node
 from echo.feed.tallies import delay_step, percentile
 from echo.models import Event as EventRow
 from echo.tests.feed.reading import read, subscribe, until, write
+from echo.tests.live import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 
@@ -29,7 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until_published() -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not await EventRow.objects.aexists():  # noqa: ASYNC110 -- asks a database
             await asyncio.sleep(0.001)
 
