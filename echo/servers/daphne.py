@@ -109,6 +109,7 @@ class WebSocketProtocol(Protocol):
         self.opened_at = time.monotonic()
         self.last_received_at = self.opened_at  # of any bytes from the client
         self.ping_sent_at: float | None = None  # of the ping that has no pong yet
+        self.resumed_at = self.opened_at  # when reading went on after its last pause
         # For the server's access log.
         self.log_details: dict[str, Any] = {"path": "", "client": None}
 
@@ -261,6 +262,7 @@ class WebSocketProtocol(Protocol):
             return
         if not self.core.turn_over:
             self.reading_paused = False
+            self.resumed_at = time.monotonic()
             if not self.core.reader.eof:
                 self.transport.resumeProducing()
         elif not self.turn_scheduled:
@@ -527,7 +529,7 @@ class WebSocketProtocol(Protocol):
                 self.ping_sent_at = now
                 self.core.send_ping(os.urandom(4))
                 self.flush()
-        elif now - self.ping_sent_at > self.server.ping_timeout:
+        elif now - max(self.ping_sent_at, self.resumed_at) > self.server.ping_timeout:
             self.close(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
 
     def log(self, action: str) -> None:

@@ -88,6 +88,7 @@ class WebSocketMethods(TlsClose):
     curr_msg_data_type: str
     unread_bytes = 0  # of the messages in `queue`
     turn_scheduled = False  # `take_turn` will run in the loop's next iteration
+    resumed_at = 0.0  # when reading went on after its last pause, by the loop's clock
     failed = False  # a failure of the core has been handled
 
     async def receive(self) -> dict[str, Any]:
@@ -141,10 +142,14 @@ class WebSocketMethods(TlsClose):
         if not self.conn.turn_over:
             self.read_paused = False
             if self.writable.is_set():
-                self.transport.resume_reading()
+                self.resume_reading()
         elif not self.turn_scheduled:
             self.turn_scheduled = True
             asyncio.get_running_loop().call_soon(self.take_turn)
+
+    def resume_reading(self) -> None:
+        self.resumed_at = asyncio.get_running_loop().time()
+        self.transport.resume_reading()
 
     def take_turn(self) -> None:
         """Parse the next turn's frames."""
@@ -289,11 +294,13 @@ class WebSocketMethods(TlsClose):
         )
 
     def keepalive_timeout(self) -> None:
-        """Close if a pong is late; wait on while reading is paused: no pong would be seen."""
+        """Close if a pong is late: no pong is seen while reading is paused."""
+        loop = asyncio.get_running_loop()
         if self.read_paused or not self.writable.is_set():
-            self.pong_timer = asyncio.get_running_loop().call_later(
-                self.ping_timeout, self.keepalive_timeout
-            )
+            self.resumed_at = loop.time()  # at the earliest
+        due_at = self.resumed_at + self.ping_timeout
+        if loop.time() < due_at:
+            self.pong_timer = loop.call_at(due_at, self.keepalive_timeout)
         elif not self.close_sent and not self.transport.is_closing():
             self.stock_keepalive_timeout()
             self.abort_after(CLOSE_TIMEOUT_SECONDS)
@@ -341,7 +348,7 @@ class WebSocketMethods(TlsClose):
     def resume_writing(self) -> None:
         self.writable.set()
         if not self.read_paused:
-            self.transport.resume_reading()
+            self.resume_reading()
         elif self.queue.empty() or self.close_sent:
             self.read_on()
 

@@ -7,17 +7,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
 from echo.tests.live import COMMANDS, ROOT, CommandSite, LiveSite, wait_until
-from echo.tests.servers.frames import Connection, Frame, Opcode, Refused, close, text
+from echo.tests.servers.frames import Connection, Frame, Opcode, close, text
+from echo.tests.servers.test_heads import HANDSHAKE, read_to_end
+from echo.tests.tcp import has_read_all
 
 # Than the ten seconds of ?hang=10s, and than what a client has to answer a close.
 LESS_THAN_A_HANG = 9.0
+HANGING = b"GET /echo?hang=10s HTTP/1.1\r\n" + HANDSHAKE + b"\r\n"
 RUNSERVER = [sys.executable, "manage.py", "runserver", "{port}"]
 
 
@@ -33,12 +35,6 @@ def open_and_used(site: LiveSite) -> Connection:
     connection.send_frame(Opcode.TEXT, b"hello")
     assert connection.frame() == text("hello")
     return connection
-
-
-def established(port: int) -> bool:
-    """Return True if a client is connected to the port."""
-    listing = Path("/proc/net/tcp").read_text()
-    return f" 0100007F:{port:04X} " in listing.replace(" 0A ", "")
 
 
 def assert_closed_for_restart(connection: Connection) -> None:
@@ -72,12 +68,11 @@ def test_a_client_that_does_not_answer_does_not_keep_the_server(
 
 
 def test_a_hanging_handshake_does_not_keep_the_server(own_site: LiveSite) -> None:
-    with ThreadPoolExecutor() as pool:
-        hanging = pool.submit(Connection, own_site.port, "/echo?hang=10s")
-        wait_until(lambda: established(own_site.port), "the handshake to hang")
+    with socket.create_connection(("127.0.0.1", own_site.port)) as hanging:
+        hanging.sendall(HANGING)
+        wait_until(lambda: has_read_all(own_site.port), "the handshake to hang")
         own_site.stop(seconds=LESS_THAN_A_HANG)
-    with pytest.raises((Refused, EOFError)):
-        hanging.result()
+        assert read_to_end(hanging).startswith(b"HTTP/1.1 503 ")
     assert "Traceback" not in own_site.log, own_site.log
 
 

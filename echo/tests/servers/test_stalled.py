@@ -6,17 +6,16 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from echo.tests.live import COMMANDS, PATIENCE_SECONDS, LiveSite, wait_until
 from echo.tests.servers.frames import Connection, Opcode, encode
+from echo.tests.tcp import connections
 
 WRITE_TIMEOUT_SECONDS = 2.0
 CLIENTS = 20
 EVENTS = 200
-LISTENING = "0A"  # a state in /proc/net/tcp
 # More than kernels keep for a socket, with what the servers keep.
 WAITING_BYTES = 16 * 1024 * 1024
 UPGRADE = (
@@ -62,15 +61,6 @@ def small_socket(port: int) -> socket.socket:
     return client
 
 
-def connections(port: int) -> int:
-    """Return the number of the server's connections: a closed socket has no inode."""
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(
-        row[1].endswith(f":{port:04X}") and row[3] != LISTENING and row[9] != "0"
-        for row in rows
-    )
-
-
 def write_until_stalled(client: socket.socket, data: bytes) -> int:
     """Send the data repeatedly until the server stops reading; return the bytes sent."""
     sent = 0
@@ -113,8 +103,10 @@ def test_unread_events_cut_the_connection(
         client.recv(1)
         assert connections(impatient_site.port) > 0
         wait_until(lambda: cut(impatient_site), "it to be cut")
-    answer = impatient_site.get("/readyz").json()
-    assert answer["connections"] == 0
+    wait_until(
+        lambda: impatient_site.get("/readyz").json()["connections"] == 0,
+        "its subscription to be over",
+    )
 
 
 def test_a_close_that_waits_to_be_read_cuts_the_connection(

@@ -42,7 +42,7 @@ from echo.tests.servers.test_messages import (
 from echo.tests.servers.test_shutdown import (
     test_every_client_gets_1012_when_the_server_stops,
 )
-from echo.tests.servers.test_stalled import connections
+from echo.tests.tcp import connections
 
 # pytest collects them here once more, with the fixtures below.
 __all__ = [

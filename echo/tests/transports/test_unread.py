@@ -2,15 +2,14 @@
 
 import contextlib
 import socket
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from echo.protocol import CloseCode
 from echo.tests.live import PATIENCE_SECONDS, wait_until
+from echo.tests.tcp import bytes_unsent
 from echo.tests.transports.adapters import HERE
 from echo.tests.transports.conftest import FeedSite
 
@@ -31,8 +30,9 @@ EVENTS_AT_ONCE = 10
 # 12 MB: more than the kernel keeps for a client, whatever the size to which it lets
 # a socket's buffer grow (tcp(7), tcp_wmem).
 TIMES = 20
-# Longer than the server takes to read and write the next page.
-STALL_SECONDS = 1.5
+# In so many requests answered one after the other, the server would have read the next
+# page and written it.
+STALL_REQUESTS = 20
 
 
 def stalled(site: FeedSite, request: str) -> socket.socket:
@@ -85,35 +85,31 @@ def clients(feed_site: FeedSite, topic: str) -> Iterator[dict[str, socket.socket
         for _ in range(TIMES):
             feed_site.publish(topic, *[EVENT] * EVENTS_AT_ONCE)
         # Before that the server would still find room for a ``bye``.
-        wait_until(Stall(opened.values()), "the kernel to take no more")
+        wait_until(Stall(feed_site, opened.values()), "the kernel to take no more")
         yield opened
 
 
 class Stall:
-    """True once the kernel has taken no more bytes for these clients for a while."""
+    """True once the kernel has taken no more bytes for these clients for a while.
 
-    def __init__(self, clients: Iterable[socket.socket]) -> None:
+    The while is measured by what else the server has done, however slowly.
+    """
+
+    def __init__(self, site: FeedSite, clients: Iterable[socket.socket]) -> None:
+        self.site = site
         # The server's port and the client's, of each connection.
         self.ports = [(c.getpeername()[1], c.getsockname()[1]) for c in clients]
-        # How much waits for each client, and since when.
+        # How much waits for each client, and the requests answered since it changed.
         self.waiting: list[int] = []
-        self.since = time.monotonic()
+        self.answered = 0
 
     def __call__(self) -> bool:
-        waiting = [bytes_waiting(*ports) for ports in self.ports]
+        waiting = [bytes_unsent(*ports) for ports in self.ports]
         if waiting != self.waiting:
-            self.waiting, self.since = waiting, time.monotonic()
-        return min(waiting) > 0 and time.monotonic() - self.since > STALL_SECONDS
-
-
-def bytes_waiting(server_port: int, client_port: int) -> int:
-    """Return the bytes that wait on the server's side of a connection (proc_net_tcp)."""
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, remote, _, queues, *_ = line.split()
-        ends = [int(address.split(":")[1], 16) for address in (local, remote)]
-        if ends == [server_port, client_port]:
-            return int(queues.split(":")[0], 16)
-    return 0
+            self.waiting, self.answered = waiting, 0
+        connections(self.site)
+        self.answered += 1
+        return min(waiting) > 0 and self.answered > STALL_REQUESTS
 
 
 def test_clients_that_do_not_read_are_cut_when_they_do_not_take_their_bye(
