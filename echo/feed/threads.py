@@ -5,6 +5,8 @@ or for a publisher. Together they hold no more connections than they are threads
 """
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -75,17 +77,47 @@ class DatabaseThreads:
 
 
 def with_connection(function: Callable[[], T]) -> T:
-    """Run the function; open a connection first where the last one has gone or is old."""
+    """Run the function; open a connection first where there is none, or a broken one."""
     close_old_connections()
+    if connection.vendor == "sqlite":
+        # It stays open: to open one takes longer than most of what is done with it.
+        keep_sqlite_open()
+        return function()
     try:
-        if connection.vendor == "sqlite":
-            connection.ensure_connection()
-            connection.connection.execute(f"PRAGMA busy_timeout = {LOCK_MILLISECONDS}")
         return function()
     finally:
-        if connection.vendor != "sqlite":
-            connection.close()  # gives it back to the process's pool
-        # On SQLite it stays open: closing the last one would checkpoint the whole WAL.
+        connection.close()  # gives it back to the process's pool
+
+
+class Opened(threading.local):
+    """What a thread remembers of its connection to SQLite."""
+
+    # What tells the file that it has opened from others of the same name.
+    identity: tuple[int, int] | None = None
+
+
+opened = Opened()
+
+
+def keep_sqlite_open() -> None:
+    """Open this thread's connection, to stay open until another file has its file's name."""
+    identity = file_identity(str(connection.settings_dict["NAME"]))
+    if identity != opened.identity:
+        connection.close()
+    if connection.connection is None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {LOCK_MILLISECONDS}")
+        connection.close_at = None  # no age is too old
+        opened.identity = identity
+
+
+def file_identity(name: str) -> tuple[int, int] | None:
+    """Return what tells a file from another that takes its name; None for no file."""
+    try:
+        status = os.stat(name)
+    except OSError:  # in memory, or deleted
+        return None
+    return status.st_dev, status.st_ino
 
 
 # The relay reads the log's tail here: nothing else may hold it up.
