@@ -7,12 +7,18 @@ or for a publisher. Together they hold no more connections than they are threads
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import OperationalError, close_old_connections, connection
+from django.db import (
+    DatabaseError,
+    OperationalError,
+    close_old_connections,
+    connection,
+)
 
 # A caller is answered within 5 s, whatever the database does.
 ANSWER_SECONDS = 4.5
@@ -51,17 +57,25 @@ class DatabaseThreads:
         Raises Unanswered when the database has not answered within ANSWER_SECONDS; the
         function may then still take effect.
         """
+        self.refuse_too_many()
+        call = partial(with_connection, partial(function, *arguments, **named))
+        return await self.answer(
+            asyncio.get_running_loop().run_in_executor(self.executor, call)
+        )
+
+    def refuse_too_many(self) -> None:
+        """Raise OperationalError if as many calls as may wait do so."""
         if self.waiting >= MAX_WAITING_CALLS:
             raise OperationalError(
                 f"{MAX_WAITING_CALLS} calls wait for the database already: try later"
             )
-        call = partial(with_connection, partial(function, *arguments, **named))
+
+    async def answer(self, future: asyncio.Future[T]) -> T:
+        """Return the future's result. Cancels it after ANSWER_SECONDS; raises Unanswered."""
         self.waiting += 1
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await asyncio.get_running_loop().run_in_executor(
-                    self.executor, call
-                )
+                return await future
         except TimeoutError:
             raise Unanswered from None
         finally:
@@ -120,13 +134,42 @@ def file_identity(name: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+# A limit that is this much lower than the connection's own is worth the statements.
+LIMIT_MILLISECONDS = 250
+
+
+@contextmanager
+def waiting_for_locks(seconds: float) -> Iterator[None]:
+    """Let each statement in the block wait so long for others' locks, and no longer.
+
+    Where the connection's own limit is lower, or hardly higher, it stays.
+    """
+    is_sqlite = connection.vendor == "sqlite"
+    limit, wanted = LOCK_MILLISECONDS, max(1, round(seconds * 1000))
+    with connection.cursor() as cursor:
+        if is_sqlite:
+            cursor.execute("PRAGMA busy_timeout")
+            (limit,) = cursor.fetchone()
+        if wanted > limit - LIMIT_MILLISECONDS:
+            yield
+            return
+        set_to = "PRAGMA busy_timeout =" if is_sqlite else "SET lock_timeout ="
+        cursor.execute(f"{set_to} {wanted}")
+        try:
+            yield
+        finally:
+            with suppress(DatabaseError):  # the connection has been lost
+                cursor.execute(f"{set_to} {limit}")
+
+
 # The relay reads the log's tail here: nothing else may hold it up.
 tail = DatabaseThreads("tail", 1)
 # What readers missed; a long read delays only other such reads.
 history = DatabaseThreads("history", 2)
 # Sessions, users and tokens.
 accounts = DatabaseThreads("accounts", 2)
-publishing = DatabaseThreads("publishing", 2)
+# What coroutines publish: one thread, because one commit waits for another anyway.
+publishing = DatabaseThreads("publishing", 1)
 # Retention, and the operators' figures.
 upkeep = DatabaseThreads("upkeep", 1)
 
