@@ -9,6 +9,9 @@ from echo.feed import threads
 from echo.models import Token
 from echo.protocol import NotAllowed, Unauthorized, matches
 
+# A token's id has 63 bits; no number of so few digits has more.
+MAX_ID_DIGITS = 18
+
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
@@ -43,9 +46,7 @@ def load_token_publisher(credentials: str) -> Publisher:
     longer publish.
     """
     identity, _, secret = credentials.partition(".")
-    is_number = identity.isdecimal() and len(identity) < 20
-    tokens = Token.objects.select_related("owner")
-    token = tokens.filter(pk=identity).first() if is_number else None
+    token = find_token(identity)
     if token is None or not token.accepts(secret):
         raise Unauthorized(
             "expected a valid bearer token, <id>.<secret> as the admin showed it"
@@ -55,6 +56,15 @@ def load_token_publisher(credentials: str) -> Publisher:
     token.used(timezone.now())
     name = f"token {token.name}"
     return Publisher(f"token {token.pk}", name, tuple(token.topics.split()))
+
+
+def find_token(identity: str) -> Token | None:
+    """Return the token with an id, as the bearer has sent it; None for none."""
+    if not identity.isdecimal() or len(identity) > MAX_ID_DIGITS:
+        return None
+    # Plain SQL: to make a query out of a queryset takes five times as long as to run it.
+    found = Token.objects.raw("SELECT * FROM echo_token WHERE id = %s", [int(identity)])
+    return next(iter(found), None)
 
 
 async def find_publisher(*, token: str | None = None, user_id: str = "") -> Publisher:
