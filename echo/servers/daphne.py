@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import os
+import re
 import threading
 import time
 from collections import deque
@@ -43,6 +44,12 @@ from echo.servers.core import (
 )
 from echo.servers.stalled import SWEEP_SECONDS, Backlog, StallDetector
 
+# Connections that wait in the kernel until they are accepted, as many as under uvicorn; the
+# kernel's own limit is somaxconn. Twisted's default of 50 is soon full: a client that is
+# turned away tries again a second later.
+BACKLOG = 2048
+# The arguments of Twisted's endpoints, by kind, up to and with the backlog.
+BACKLOG_POSITIONS = {"tcp": 3, "unix": 3, "ssl": 6}
 # How long a shutdown waits for HTTP responses that are under way.
 RESPONSE_SECONDS = 0.5
 
@@ -572,11 +579,32 @@ class WebSocketFactory:
         return WebSocketProtocol(self.server)
 
 
+def with_backlog(endpoint: str) -> str:
+    """Return Twisted's description of an endpoint with BACKLOG, unless it has its own.
+
+    Kinds that do not listen themselves (systemd) have none.
+    """
+    kind, *arguments = re.split(r"(?<!\\):", endpoint.removeprefix("haproxy:"))
+    place = BACKLOG_POSITIONS.get(kind)
+    by_name = [argument for argument in arguments if "=" in argument]
+    has_its_own = any(argument.startswith("backlog=") for argument in by_name)
+    if place is None or has_its_own or len(arguments) - len(by_name) >= place:
+        return endpoint
+    return f"{endpoint}:backlog={BACKLOG}"
+
+
 class FaithfulServer(daphne.server.Server):
     """Daphne's server with this package's WebSocket protocol, guard and shutdown."""
 
-    def __init__(self, *args: Any, ready_callable: Any = None, **kwargs: Any) -> None:
-        super().__init__(*args, ready_callable=self.ready, **kwargs)
+    def __init__(
+        self, *args: Any, endpoints: Any, ready_callable: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(
+            *args,
+            endpoints=[with_backlog(endpoint) for endpoint in endpoints],
+            ready_callable=self.ready,
+            **kwargs,
+        )
         self.when_ready = ready_callable  # called when the server is set up
         self.stopped = threading.Event()  # set when the reactor has stopped
         self.stalls = StallDetector()  # cuts clients that take nothing
