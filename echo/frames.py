@@ -1,21 +1,19 @@
-"""Writes a server's WebSocket frames (RFC 6455 section 5.2).
+"""Encodes a server's WebSocket frames (RFC 6455 section 5.2).
 
 They are not masked, so the bytes of one are the same for every client.
 """
 
 import struct
 
-# The first byte of a whole text message: FIN and the opcode.
-TEXT = 0x81
+# The opcode of a text message.
+TEXT = 1
 
 
-def write_frame(first: int, payload: bytes | bytearray | memoryview) -> bytes:
-    """Return the frame whose first byte has FIN and the opcode."""
+def encode_frame(opcode: int, payload: bytes) -> bytes:
+    """Return a server's whole frame: unfragmented and not masked."""
     length = len(payload)
     if length < 126:
-        head = struct.pack("!BB", first, length)
-    elif length < 65536:
-        head = struct.pack("!BBH", first, 126, length)
-    else:
-        head = struct.pack("!BBQ", first, 127, length)
-    return head + payload
+        return bytes((0x80 | opcode, length)) + payload
+    if length < 65536:
+        return struct.pack("!BBH", 0x80 | opcode, 126, length) + payload
+    return struct.pack("!BBQ", 0x80 | opcode, 127, length) + payload

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from echo.frames import TEXT, write_frame
+from echo.frames import TEXT, encode_frame
 from echo.protocol import MAX_DATA_BYTES, EventId, FeedError, TooLarge
 
 # What is written at once to one reader.
@@ -68,7 +68,7 @@ class Frame:
     @cached_property
     def websocket(self) -> bytes:
         """Return the frame of the WebSocket that carries it."""
-        return write_frame(TEXT, self.json.encode())
+        return encode_frame(TEXT, self.json.encode())
 
     @cached_property
     def sse(self) -> bytes:

@@ -7,7 +7,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.http import HTTPChannel
 
 from echo.servers.guard import Guard
-from echo.servers.heads import MAX_HEAD_BYTES, MAX_HEADERS, Refusal
+from echo.servers.heads import MAX_HEAD_BYTES, MAX_HEADERS, Head, Refusal
 
 # Daphne takes the site's root path from this header, even if a client sends it.
 ROOT_PATH_HEADER = b"daphne-root-path"
@@ -51,12 +51,21 @@ class GuardedChannel(HTTPChannel):
 
     def parse(self, data: bytes) -> None:
         super().dataReceived(data)
-        if self.guard.upgraded and (rest := self.guard.rest()):
-            # Daphne has replaced this protocol by the WebSocket's.
-            wrapped = getattr(self.transport, "wrappedProtocol", None)
-            receiver = wrapped or self.transport.protocol
-            if receiver is not self:
-                receiver.dataReceived(rest)
+
+    def upgrade(self, head: Head, early: bytes) -> None:
+        """Give the transport to a WebSocket, without Twisted's parser and Daphne's request."""
+        transport = self.transport
+        websocket = self.factory.server.ws_factory.buildProtocol(transport.getPeer())
+        if isinstance(transport, ProtocolWrapper):  # TLS
+            transport.wrappedProtocol = websocket
+        else:
+            transport.protocol = websocket
+        # Each refers to the other, and would wait for the garbage collector.
+        del self.guard
+        websocket.makeConnection(transport)
+        websocket.open(head)
+        if early:
+            websocket.dataReceived(early)
 
     def answer_has_begun(self) -> bool:
         """Return False: the application runs only when the body is whole."""

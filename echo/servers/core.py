@@ -5,20 +5,20 @@ Knows bytes and frames only: no server, no socket and no application.
 
 import codecs
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Any
+from urllib.parse import unquote
 
-from websockets.datastructures import Headers
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import Frame, Opcode, apply_mask
-from websockets.http11 import Request, Response
 from websockets.protocol import Protocol as WebSocketCore
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from websockets.utils import accept_key
 
-from echo.frames import write_frame
+from echo.frames import encode_frame
 from echo.protocol import CloseCode
-from echo.servers.heads import parse_head
+from echo.servers.heads import Head, encode_field
 
 # How long a client may take to answer a close frame, or to stop sending after one.
 CLOSE_TIMEOUT_SECONDS = 10.0
@@ -75,6 +75,22 @@ def extended_length(field: bytes | bytearray) -> int:
     return length
 
 
+def scope_of(head: Head) -> dict[str, Any]:
+    """Return what a checked handshake says itself in an ASGI connection scope."""
+    raw_path, _, query_string = head.target.partition(b"?")
+    offers = head.elements(b"sec-websocket-protocol")
+    return {
+        "type": "websocket",
+        "http_version": "1.1",
+        "path": unquote(raw_path.decode()),
+        "raw_path": raw_path,
+        "query_string": query_string,
+        "headers": head.headers,
+        "subprotocols": [offer.decode() for offer in offers],
+        "extensions": {"websocket.http.response": {}},
+    }
+
+
 class FaithfulFrames(WebSocketCore):
     """Reads and writes a server's frames; rejects an invalid frame by its head.
 
@@ -89,33 +105,44 @@ class FaithfulFrames(WebSocketCore):
     turn_over = False
 
     def parse(self) -> Generator[None]:
-        """Parse frames until one fails; pause after each turn."""
+        """Parse one turn's frames whenever bytes have arrived; never ends.
+
+        ``websockets`` drives its parser as a generator, and replaces it to discard bytes.
+        """
+        while True:
+            yield
+            self.parse_turn()
+
+    def parse_turn(self) -> None:
+        """Parse the frames that are whole, until one fails or the turn ends."""
+        self.turn_over = False
+        if self.state is State.CONNECTING:
+            return  # frames that arrive before the response stay in the buffer
         try:
-            while True:
-                for _ in range(self.frames_a_turn):
-                    self.recv_frame((yield from self.read_frame()))
-                self.turn_over = True
-                yield
-                self.turn_over = False
+            for _ in range(self.frames_a_turn):
+                if (frame := self.read_frame()) is None:
+                    return
+                self.recv_frame(frame)
         except tuple(FAILURES) as error:
             self.fail_for(error)
-        yield
+        else:
+            self.turn_over = True
 
     def fail_for(self, error: Exception) -> None:
         """Fail the connection with the close code for the error."""
         self.fail(FAILURES[type(error)], str(error))
         self.parser_exc = error
 
-    def read_frame(self) -> Generator[None, None, Frame]:
-        """Return the next frame, unmasked; wait for its bytes."""
+    def read_frame(self) -> Frame | None:
+        """Return the next frame, unmasked, or None if it is not whole."""
         buffer = self.reader.buffer
-        while len(buffer) < 2:
-            yield
+        if len(buffer) < 2:
+            return None
         opcode = check_frame_head(buffer[0], buffer[1])
         length = buffer[1] & 0x7F
         start = PAYLOAD_STARTS.get(length, 6)
-        while len(buffer) < start:
-            yield
+        if len(buffer) < start:
+            return None
         if start > 6:
             length = extended_length(buffer[2 : start - 4])
         if self.max_message_size is not None:
@@ -123,18 +150,19 @@ class FaithfulFrames(WebSocketCore):
             if length > room:
                 raise PayloadTooBig(length, room, self.current_size)
         end = start + length
-        while len(buffer) < end:
-            yield
+        if len(buffer) < end:
+            return None
         payload = apply_mask(buffer[start:end], buffer[start - 4 : start])
         fin = buffer[0] > 0x7F
         del buffer[:end]
         return Frame(opcode, payload, fin)
 
     def send_frame(self, frame: Frame) -> None:
-        self.writes.append(write_frame(frame.opcode | 0x80 * frame.fin, frame.data))
+        """Write a frame; the servers never fragment."""
+        self.writes.append(encode_frame(frame.opcode, bytes(frame.data)))
 
 
-class FaithfulCore(ServerProtocol, FaithfulFrames):
+class FaithfulCore(FaithfulFrames, ServerProtocol):
     """The sans-I/O core with five differences from ``websockets``.
 
     - A close frame inside a fragmented message is a close, not a protocol error: RFC 6455
@@ -145,45 +173,43 @@ class FaithfulCore(ServerProtocol, FaithfulFrames):
       echo gains nothing from it (gorilla's default too).
     - A fragmented message is one event with a whole frame. Its fragments grow one buffer:
       a frame object for each would cost 80 bytes even for an empty payload.
-    - The head has been checked before, and may have 64 KiB; ``websockets`` never answers a
-      line over 8 KB.
+    - The handshake's head comes parsed and checked from the guard: reading it again took
+      most of the time of a handshake.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options | {"extensions": None})
+        # The client's Sec-WebSocket-Key, until it has been answered.
+        self.key = ""
         # Decodes the text message whose fragments are arriving; None for a binary one.
         self.text: codecs.IncrementalDecoder | None = None
         # The type of the message whose fragments are arriving; CONT between messages.
         self.message_opcode = Opcode.CONT
-        # Its payload so far.
-        self.message = bytearray()
+        # Its payload so far; None between messages.
+        self.message: bytearray | None = None
 
-    def parse(self) -> Generator[None]:
-        """Parse the handshake's request, and after its response the frames."""
-        self.events.append((yield from self.read_request()))
-        # Frames that arrive before the response stay in the buffer.
-        while self.state is State.CONNECTING:
-            yield
-        yield from FaithfulFrames.parse(self)
+    def receive_handshake(self, head: Head) -> None:
+        """Take the handshake's request, which the guard has checked."""
+        (key,) = head.get_all(b"sec-websocket-key")
+        self.key = key.decode()
 
-    def read_request(self) -> Generator[None, None, Request]:
-        """Return the handshake's request, which the guard has checked."""
-        buffer = self.reader.buffer
-        while (end := buffer.find(b"\r\n\r\n")) < 0:
-            yield
-        head = parse_head(bytes(buffer[: end + 4]))
-        del buffer[: end + 4]
-        headers = Headers(
-            [(name.decode(), value.decode("latin-1")) for name, value in head.headers]
-        )
-        return Request(
-            head.target.decode(), headers, head.method.decode(), head.version.decode()
-        )
+    def send_handshake(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Accept the handshake, with more headers; parse the frames that arrived before.
 
-    def send_response(self, response: Response) -> None:
-        super().send_response(response)
-        if self.state is State.OPEN:
-            next(self.parser)  # parses the frames that arrived before the response
+        Raises ValueError for a header that would not be one line.
+        """
+        lines = [
+            b"HTTP/1.1 101 Switching Protocols",
+            b"Upgrade: websocket",
+            b"Connection: Upgrade",
+            b"Sec-WebSocket-Accept: " + accept_key(self.key).encode(),
+            *map(encode_field, headers),
+        ]
+        self.key = ""
+        self.writes.append(b"\r\n".join([*lines, b"", b""]))
+        self.state = State.OPEN
+        if self.reader.buffer:
+            next(self.parser)
 
     def recv_frame(self, frame: Frame) -> None:
         opcode = frame.opcode
@@ -208,10 +234,12 @@ class FaithfulCore(ServerProtocol, FaithfulFrames):
         self.events.pop()
         if fragment.opcode is not Opcode.CONT:
             self.message_opcode = fragment.opcode
+        if self.message is None:
+            self.message = bytearray()
         self.message += fragment.data
         if fragment.fin:
             self.events.append(Frame(self.message_opcode, bytes(self.message)))
-            self.message = bytearray()
+            self.message = None
 
 
 class DeferringCore(FaithfulCore):

@@ -28,12 +28,12 @@ from twisted.web.http import RESPONSES
 from twisted.web.http import Request as HttpRequest
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request, Response
+from websockets.http11 import Response
 from websockets.protocol import State
 from zope.interface import implementer  # type: ignore[import-untyped]
 
 from echo.protocol import CUT_EXTENSION, WRITE_EXTENSION, CloseCode, reason_phrase
-from echo.servers.channel import GuardedChannel
+from echo.servers.channel import ROOT_PATH_HEADER, GuardedChannel
 from echo.servers.core import (
     ABNORMAL_CLOSURE,
     CLOSE_TIMEOUT_SECONDS,
@@ -41,7 +41,10 @@ from echo.servers.core import (
     MAX_UNREAD_MESSAGES,
     SHUTDOWN_SECONDS,
     DeferringCore,
+    scope_of,
 )
+from echo.servers.garbage import exempt_modules
+from echo.servers.heads import Head
 from echo.servers.stalled import SWEEP_SECONDS, Backlog, StallDetector
 
 # Connections that wait in the kernel until they are accepted, as many as under uvicorn; the
@@ -91,9 +94,7 @@ class WebSocketProtocol(Protocol):
     """
 
     application_type = "websocket"  # Daphne reads it
-    _raw_query_string: bytes  # set by Daphne, which has read the request line
-    response: Response  # the 101, unless the core refuses; from `handshake` on
-    subprotocols: list[str]  # offered by the client; from `handshake` on
+    subprotocols: list[str]  # offered by the client; from `open` on
 
     def __init__(self, server: "FaithfulServer") -> None:
         self.server = server  # has the settings, and the application
@@ -172,10 +173,7 @@ class WebSocketProtocol(Protocol):
     def process(self) -> None:
         """Pass the core's events to the application, and its bytes to the transport."""
         for event in self.core.events_received():
-            if isinstance(event, Request):
-                self.handshake(event)
-            else:
-                self.frame_received(event)
+            self.frame_received(event)
         # After a failure the core has no event: its close frame is already among the bytes.
         if self.core.parser_exc is not None and not self.disconnect_queued:
             close = self.core.close_sent
@@ -286,17 +284,14 @@ class WebSocketProtocol(Protocol):
 
     # --- the handshake -----------------------------------------------------------------
 
-    def handshake(self, request: Request) -> None:
-        """Start the application for a valid handshake; refuse any other."""
-        self.response = self.core.accept(request)
-        if self.response.status_code != 101:
-            self.core.send_response(self.response)
-            return
-        scope = self.scope(request)
+    def open(self, head: Head) -> None:
+        """Start the application for a handshake that the guard has checked."""
+        self.core.receive_handshake(head)
+        scope = self.scope(head)
         self.subprotocols = scope["subprotocols"]
         client = scope["client"]
         self.log_details = {
-            "path": request.path,
+            "path": head.target.decode(),
             "client": "{}:{}".format(*client) if client else None,
         }
         self.log("connecting")
@@ -304,37 +299,22 @@ class WebSocketProtocol(Protocol):
         task = self.server.create_application(self, scope)
         task.add_done_callback(self.application_ended)
 
-    def scope(self, request: Request) -> dict[str, Any]:
+    def scope(self, head: Head) -> dict[str, Any]:
         """Return the ASGI connection scope, by Daphne's own rules for headers and proxies."""
-        raw_path = request.path.partition("?")[0].encode("ascii")
         root_path = self.server.root_path
-        headers = []
-        for name, value in request.headers.raw_items():
-            if name.lower() == "daphne-root-path":  # from a trusted proxy
-                root_path = unquote(value)
-            elif "_" not in name:  # CVE-2015-0219
-                headers.append((name.lower().encode("ascii"), value.encode("latin-1")))
-        client, server, scheme = self.addresses(dict(headers))
-        offers = request.headers.get_all("Sec-WebSocket-Protocol")
-        return {
-            "type": "websocket",
+        if root_paths := head.get_all(ROOT_PATH_HEADER):  # from a trusted proxy
+            root_path = unquote(root_paths[-1].decode("latin-1"))
+            head.replace(ROOT_PATH_HEADER, None)
+        client, server, scheme = self.addresses(head)
+        return scope_of(head) | {
             "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": "1.1",
             "scheme": "wss" if scheme == "https" else "ws",
-            "path": unquote(raw_path.decode("ascii")),
-            "raw_path": raw_path,
             "root_path": root_path,
-            "query_string": self._raw_query_string,
-            "headers": headers,
             "client": client,
             "server": server,
-            "subprotocols": [p.strip() for offer in offers for p in offer.split(",")],
-            "extensions": {"websocket.http.response": {}},
         }
 
-    def addresses(
-        self, headers: dict[bytes, bytes]
-    ) -> tuple[list[Any] | None, list[Any] | None, str]:
+    def addresses(self, head: Head) -> tuple[list[Any] | None, list[Any] | None, str]:
         """Return the client's and the server's host and port, and http or https.
 
         An address is None on a Unix socket. A proxy's headers count if the server was
@@ -346,8 +326,9 @@ class WebSocketProtocol(Protocol):
         if hasattr(peer, "host") and hasattr(peer, "port"):
             client, server = [str(peer.host), peer.port], [str(host.host), host.port]
         if self.server.proxy_forwarded_address_header:
+            names = {name for name, _ in head.headers}
             client, scheme = parse_x_forwarded_for(
-                headers,
+                {name: b",".join(head.get_all(name)) for name in names},
                 self.server.proxy_forwarded_address_header,
                 self.server.proxy_forwarded_port_header,
                 self.server.proxy_forwarded_proto_header,
@@ -430,26 +411,28 @@ class WebSocketProtocol(Protocol):
         """Complete the handshake; no-op if the client has gone."""
         if self.core.state is not State.CONNECTING or self.disconnect_queued:
             return
-        if (subprotocol := message.get("subprotocol")) is not None:
-            self.select_subprotocol(subprotocol)
-        if self.server.server_name:
-            self.response.headers["Server"] = self.server.server_name
-        for name, value in message.get("headers") or ():
-            self.response.headers[name.decode("latin-1")] = value.decode("latin-1")
-        self.core.send_response(self.response)
+        self.core.send_handshake(self.response_headers(message))
         self.process()  # including frames that arrived before the response
         if self.core.turn_over:
             self.pause_reading()
         self.regulate_reading()
         self.log("connected")
 
-    def select_subprotocol(self, subprotocol: str) -> None:
-        if subprotocol not in self.subprotocols:
-            raise ValueError(
-                f"expected a subprotocol that the client offered, {self.subprotocols}, "
-                f"got {subprotocol!r}: accept with one of those or with None"
-            )
-        self.response.headers["Sec-WebSocket-Protocol"] = subprotocol
+    def response_headers(self, message: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+        """Return the headers of the response to a handshake that is accepted."""
+        headers = [(b"Date", formatdate(usegmt=True).encode())]
+        if self.server.server_name:
+            headers.append((b"Server", self.server.server_name.encode()))
+        headers += message.get("headers") or ()
+        if (subprotocol := message.get("subprotocol")) is not None:
+            if subprotocol not in self.subprotocols:
+                raise ValueError(
+                    "expected a subprotocol that the client offered, "
+                    f"{self.subprotocols}, got {subprotocol!r}: accept with one of "
+                    "those or with None"
+                )
+            headers.append((b"Sec-WebSocket-Protocol", subprotocol.encode()))
+        return headers
 
     def close(self, code: int, reason: str = "") -> None:
         """Start the closing handshake; refuse a handshake that is not complete."""
@@ -627,6 +610,7 @@ class FaithfulServer(daphne.server.Server):
         self.http_factory.protocol = GuardedChannel
         # Twisted offers HTTP/2 if `h2` is installed, and the guard reads HTTP/1.1 only.
         self.http_factory.acceptableProtocols = lambda: [b"http/1.1"]
+        exempt_modules()
         if self.when_ready:
             self.when_ready()
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from django.conf import settings
 
-from echo.servers.heads import MAX_HEAD_BYTES, Refusal, RequestReader
+from echo.servers.heads import MAX_HEAD_BYTES, Head, Refusal, RequestReader
 
 # How long the server reads on after a refusal: closing at once would answer further bytes
 # with a TCP reset, which can overtake the reason.
@@ -25,6 +25,12 @@ class GuardedConnection(Protocol):
 
     def parse(self, data: bytes) -> None:
         """Give the bytes to the server's own parser."""
+
+    def upgrade(self, head: Head, early: bytes) -> None:
+        """Become a WebSocket whose handshake is the head, and drop the guard.
+
+        ``early`` is what came after the head: the first frames.
+        """
 
     def answer_has_begun(self) -> bool:
         """Return True if the response to the current request has been started."""
@@ -78,7 +84,7 @@ class Guard:
 
     def response_sent(self) -> None:
         """Forward the next request: the response to the one before is complete."""
-        self.answering = self.upgraded = False
+        self.answering = False
         self.advance()
 
     def advance(self) -> None:
@@ -110,13 +116,17 @@ class Guard:
             assert self.reader.head is not None
             self.requests += 1
             self.answering = True
-            self.upgraded = self.reader.head.is_handshake
+            if self.reader.head.is_handshake:
+                self.upgrade(self.reader.head)
+                return False
         self.connection.parse(data)
         return True
 
-    def rest(self) -> bytes:
-        """Return the bytes that came after a handshake: the WebSocket's first frames."""
-        return self.reader.take(len(self.reader.buffer))
+    def upgrade(self, head: Head) -> None:
+        """Hand the connection over to a WebSocket: the server's parser has no part in it."""
+        self.upgraded = True
+        self.stop()
+        self.connection.upgrade(head, self.reader.take(len(self.reader.buffer)))
 
     def set_deadline(self) -> None:
         """Set the deadline for a head or the rest of a body; no-op if it is set already."""

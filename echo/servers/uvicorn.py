@@ -18,7 +18,11 @@ from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings
-from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.utils import (
+    ClientDisconnected,
+    get_client_addr,
+    get_path_with_query_string,
+)
 from websockets.protocol import State
 
 from echo.protocol import CUT_EXTENSION, WRITE_EXTENSION, CloseCode
@@ -29,9 +33,11 @@ from echo.servers.core import (
     MAX_UNREAD_MESSAGES,
     SHUTDOWN_SECONDS,
     DeferringCore,
+    scope_of,
 )
+from echo.servers.garbage import exempt_modules
 from echo.servers.guard import Guard
-from echo.servers.heads import Refusal
+from echo.servers.heads import Head, Refusal
 from echo.servers.stalled import SWEEP_SECONDS, Backlog, StallDetector
 
 # TLS closes when nothing has arrived for so long.
@@ -86,10 +92,43 @@ class WebSocketMethods(TlsClose):
     ping_timeout: float
     frames: list[bytes]
     curr_msg_data_type: str
+    app_state: dict[str, Any]  # of the application's lifespan
+    asgi_version: str
+    client: tuple[str, int] | None
+    default_headers: list[tuple[bytes, bytes]]
+    initial_response: tuple[Any, ...] | None  # the refusal that has been started
+    logger: logging.Logger
+    loop: asyncio.AbstractEventLoop
+    root_path: str
+    run_asgi: Callable[[], Coroutine[Any, Any, None]]
+    scheme: str
+    scope: dict[str, Any]
+    server: tuple[str, int | None] | None
+    start_keepalive: Callable[[], None]
+    tasks: set[asyncio.Task[None]]
     unread_bytes = 0  # of the messages in `queue`
     turn_scheduled = False  # `take_turn` will run in the loop's next iteration
     resumed_at = 0.0  # when reading went on after its last pause, by the loop's clock
     failed = False  # a failure of the core has been handled
+
+    def open(self, head: Head) -> None:
+        """Start the application for a handshake that the guard has checked."""
+        self.conn.receive_handshake(head)
+        self.scope = scope_of(head) | {
+            "asgi": {"version": self.asgi_version, "spec_version": "2.4"},
+            "scheme": self.scheme,
+            "server": self.server,
+            "client": self.client,
+            "root_path": self.root_path,
+            "state": self.app_state.copy(),
+        }
+        if self.root_path:
+            self.scope["path"] = self.root_path + self.scope["path"]
+            self.scope["raw_path"] = self.root_path.encode() + self.scope["raw_path"]
+        self.queue.put_nowait({"type": "websocket.connect"})
+        task = self.loop.create_task(self.run_asgi())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     async def receive(self) -> dict[str, Any]:
         """ASGI ``receive``: return the next event.
@@ -226,8 +265,12 @@ class WebSocketMethods(TlsClose):
         return True
 
     async def send_control(self, message: dict[str, Any]) -> None:
-        """Let uvicorn accept, refuse or close, and then read what waited for that."""
-        await self.stock_send(message)
+        """Accept, or let uvicorn refuse or close; then read what waited for that."""
+        accepts = message["type"] == "websocket.accept"
+        if accepts and not (self.handshake_complete or self.initial_response):
+            self.accept(message)
+        else:
+            await self.stock_send(message)
         if self.close_sent and self.close_timer:
             # uvicorn's own timer only closes: the transport would wait for its buffer.
             self.abort_after(CLOSE_TIMEOUT_SECONDS)
@@ -238,6 +281,22 @@ class WebSocketMethods(TlsClose):
         self.end_turn()
         if self.read_paused and self.queue.empty() and not self.transport.is_closing():
             self.read_on()
+
+    def accept(self, message: dict[str, Any]) -> None:
+        """Complete the handshake; no-op if the client is going."""
+        if self.logger.isEnabledFor(logging.INFO):
+            client = get_client_addr(self.scope)  # type: ignore[arg-type]
+            path = get_path_with_query_string(self.scope)  # type: ignore[arg-type]
+            self.logger.info('%s - "WebSocket %s" [accepted]', client, path)
+        if self.transport.is_closing():
+            return
+        headers = [*self.default_headers, *message.get("headers", ())]
+        if subprotocol := message.get("subprotocol"):
+            headers.append((b"Sec-WebSocket-Protocol", subprotocol.encode()))
+        self.conn.send_handshake(headers)
+        self.handshake_complete = True
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.start_keepalive()
 
     def shutdown(self) -> None:
         """Close with 1012 and wait for the answer: closing TCP now could send a reset."""
@@ -380,12 +439,13 @@ async def cut_stalled(connections: Iterable[Any]) -> None:
         )
 
 
-def sweep_connections(server: Any) -> None:
-    """Run ``cut_stalled`` in each server, until the end of its event loop."""
+def prepare_servers(server: Any) -> None:
+    """Run ``cut_stalled`` in each server, and spare it work of the garbage collector."""
     stock_startup = server.startup
 
     async def startup(self: Any, *arguments: Any, **options: Any) -> None:
         await stock_startup(self, *arguments, **options)
+        exempt_modules()
         connections = self.server_state.connections
         self.sweeping = asyncio.create_task(cut_stalled(connections), name="sweep")
 
@@ -398,10 +458,16 @@ class HttpMethods(TlsClose):
     Attributes without a value are uvicorn's own, and ``stock_`` methods are those replaced.
     """
 
+    app_state: dict[str, Any]  # of the application's lifespan
     client: tuple[str, int] | None
+    config: Any
+    connections: set[Any]  # of the server
     cycle: Any  # the current request and its response, or the last one
     flow: Any  # pauses and resumes reading
-    guard: Guard  # from connection_made on
+    guard: Any  # from connection_made on, until the connection becomes a WebSocket
+    parser: Any  # of httptools
+    server_state: Any
+    ws_protocol_class: Any
     stock_connection_made: Callable[[Any], None]
     stock_connection_lost: Callable[[Exception | None], None]
     stock_data_received: Callable[[bytes], None]
@@ -420,8 +486,9 @@ class HttpMethods(TlsClose):
     def data_received(self, data: bytes) -> None:
         if self.quiet_timer is not None:
             self.close_over_tls()  # starts the timer again
-        self.guard.receive(data)
-        if self.guard.reader.buffer:  # the guard has a deadline for the rest of a head
+        guard = self.guard
+        guard.receive(data)
+        if guard.reader.buffer:  # the guard has a deadline for the rest of a head
             self._unset_keepalive_if_required()
 
     def on_response_complete(self) -> None:
@@ -446,9 +513,21 @@ class HttpMethods(TlsClose):
 
     def parse(self, data: bytes) -> None:
         self.stock_data_received(data)
-        rest = self.guard.rest() if self.guard.upgraded else b""
-        if rest and not self.transport.is_closing():
-            self.transport.get_protocol().data_received(rest)
+
+    def upgrade(self, head: Head, early: bytes) -> None:
+        """Give the transport to a WebSocket, without uvicorn's own parser."""
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        websocket = self.ws_protocol_class(
+            config=self.config, server_state=self.server_state, app_state=self.app_state
+        )
+        websocket.connection_made(self.transport)
+        self.transport.set_protocol(websocket)
+        # Each refers to this object, and would wait for the garbage collector.
+        self.guard = self.parser = None
+        websocket.open(head)
+        if early:
+            websocket.data_received(early)
 
     def answer_has_begun(self) -> bool:
         cycle = self.cycle
@@ -557,7 +636,17 @@ HTTP_METHODS = (
     "shutdown",
     "_unset_keepalive_if_required",
 )
-HTTP_ATTRIBUTES = ("client", "cycle", "flow", "transport")
+HTTP_ATTRIBUTES = (
+    "app_state",
+    "client",
+    "config",
+    "connections",
+    "cycle",
+    "flow",
+    "server_state",
+    "transport",
+    "ws_protocol_class",
+)
 WEBSOCKET_METHODS = (
     "data_received",
     "eof_received",
@@ -572,21 +661,33 @@ WEBSOCKET_METHODS = (
     "send_500_response",
     "send_receive_event_to_app",
     "shutdown",
+    "start_keepalive",
     "stop_keepalive",
 )
 WEBSOCKET_ATTRIBUTES = (
     "ServerProtocol",  # the name that the constructor looks up
+    "app_state",
+    "asgi_version",
+    "client",
     "close_sent",
     "close_timer",
     "conn",
     "curr_msg_data_type",
+    "default_headers",
     "disconnected",
     "frames",
     "handshake_complete",
+    "initial_response",
+    "logger",
+    "loop",
     "ping_timeout",
     "pong_timer",
     "queue",
     "read_paused",
+    "root_path",
+    "scheme",
+    "server",
+    "tasks",
     "transport",
     "writable",
 )
@@ -671,7 +772,7 @@ def patch_uvicorn() -> None:
         add_extensions(cycle, BodyMethods.write_body)
         if cycle.__module__.endswith("httptools_impl"):  # h11 handles HTTP/1.0 itself
             replace_methods(cycle, Http10Body)
-    sweep_connections(Server)
+    prepare_servers(Server)
     check_at_start(Server, protocol, tuple(kind for kind, _ in modules))
     # uvicorn logs an error for a handshake that the application has refused by itself.
     logging.getLogger("uvicorn.error").addFilter(

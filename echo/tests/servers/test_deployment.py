@@ -184,4 +184,4 @@ def test_a_forwarded_address_that_is_not_ascii_is_refused(
     forwarded = b"X-Forwarded-For: 1.2.3.4\r\n" + name.encode() + b": \xff\xfe\r\n"
     status, body = ask(placed_site, b"GET /echo HTTP/1.1\r\n" + forwarded + rest)
     assert status == 400
-    assert name in json.loads(body)["detail"]
+    assert name.title() in json.loads(body)["detail"]

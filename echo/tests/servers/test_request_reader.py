@@ -4,9 +4,9 @@ import pytest
 
 from echo.servers.heads import Refusal, RequestReader
 
-SIZED = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
-CHUNKED = b"POST /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-PLAIN = b"GET /c HTTP/1.1\r\nHost: x\r\n\r\n"
+SIZED = b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n"
+CHUNKED = b"POST /b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+PLAIN = b"GET /c HTTP/1.1\r\nhost: x\r\n\r\n"
 STREAM = (
     SIZED
     + b"hello"
@@ -51,7 +51,7 @@ def test_a_head_comes_alone() -> None:
 
 
 def test_a_line_feed_alone_is_refused_wherever_the_bytes_are_cut() -> None:
-    lines = b"GET / HTTP/1.1\r\nHost: x\n"
+    lines = b"GET / HTTP/1.1\r\nhost: x\n"
     for cut in range(1, len(lines)):
         with pytest.raises(Refusal, match="CRLF"):
             read(lines[:cut], lines[cut:])

@@ -7,12 +7,12 @@ it answers with a stream of what it wrote and of what ``write`` returned.
 from typing import Any
 
 import wsdemo.asgi  # noqa: F401 (makes uvicorn faithful)
-from echo.frames import TEXT, write_frame
+from echo.frames import TEXT, encode_frame
 from echo.protocol import WRITE_EXTENSION
 
 # More than all buffers between the two ends can hold.
 MOST_WRITES = 1000
-WRITTEN = write_frame(TEXT, b"x" * 60_000)
+WRITTEN = encode_frame(TEXT, b"x" * 60_000)
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -25,7 +25,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "websocket.accept"})
     while (event := await receive())["type"] == "websocket.receive":
-        frames = b"".join(write_frame(TEXT, b"%d" % number) for number in range(3))
+        frames = b"".join(encode_frame(TEXT, b"%d" % number) for number in range(3))
         if event["text"] == "three":
             answer = write(frames)
         elif event["text"] == "fill":
