@@ -21,7 +21,7 @@ FAST = $(filter-out $(SLOW), $(wildcard echo/tests/test_*.py)) \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast soak lint lint-python lint-web fmt conformance bench fanout operator chromium
+.PHONY: help run test test-fast soak lint lint-python lint-web fmt conformance bench layers chromium
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,14 +66,11 @@ fmt: .venv/dev-packages node_modules/.package-lock.json ## rewrite the sources a
 conformance: .venv/dev-packages ## run the Autobahn testsuite against /echo
 	@$(PY) -m bench.conformance $(ARGS)
 
-bench: .venv/dev-packages ## measure the echo against its peers
-	@$(PY) -m bench.echo $(ARGS)
+bench: .venv/dev-packages ## measure the site and its peers, and write docs/benchmarks.md (ARGS=--help)
+	@$(PY) -m bench $(ARGS)
 
-fanout: .venv/dev-packages ## measure the feed against stock consumers, 1,000 readers
-	@$(PY) -m bench.fanout $(ARGS)
-
-operator: .venv/dev-packages ## measure what a watching operator costs, 10,000 readers
-	@$(PY) -m bench.operator $(ARGS)
+layers: .venv/dev-packages ## measure the two Redis channel layers as the feed uses them
+	@$(PY) -m bench.layers $(ARGS)
 
 # --- what the targets need ---------------------------------------------------------------
 

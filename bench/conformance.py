@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from bench.servers import ROOT, VAR, build_gorilla, running
+from bench.peers import build_go
+from bench.servers import CONTESTANTS, ROOT, VAR, running
 
 SUITE = VAR / "autobahn"
 WSTEST = SUITE / "bin" / "wstest"
@@ -38,7 +39,12 @@ GROUPS = {
     "1-7, 10": (["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"], 247, {}),
     "9": (["9.*"], 54, {"ECHO_MAX_MESSAGE_BYTES": str(16 * 1024 * 1024)}),
 }
-SERVERS = ("daphne, ours", "uvicorn, ours", "gorilla")
+# By their names in the table.
+SERVERS = {
+    "daphne, ours": CONTESTANTS["daphne, ours"],
+    "uvicorn, ours": CONTESTANTS["uvicorn, ours"],
+    "gorilla": CONTESTANTS["Go"],
+}
 PASSED = ("OK", "NON-STRICT", "INFORMATIONAL")
 
 
@@ -99,7 +105,7 @@ def run_cases(name: str, group: str) -> dict[str, str]:
     directory = REPORTS / f"{name}-{group}".replace(", ", "-")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    with running(name, None, **environment) as server:
+    with running(SERVERS[name], environment, core=None) as server:
         specification = directory / "fuzzingclient.json"
         target = {"agent": name, "url": f"ws://127.0.0.1:{server.port}/echo"}
         specification.write_text(
@@ -159,7 +165,7 @@ def main(arguments: list[str]) -> int:
     )
     options = parser.parse_args(arguments)
     names = options.server or list(SERVERS)
-    if "gorilla" in names and (missing := build_gorilla()):
+    if "gorilla" in names and (missing := build_go()):
         print(f"gorilla is left out: {missing}")
         names.remove("gorilla")
     try:

@@ -1,8 +1,11 @@
 """Measures the two Redis channel layers as the feed uses them: one channel a node, one group.
 
+    python -m bench.layers --only pubsub
+
 Sender and receiver are two processes; Redis is started as in the tests.
 """
 
+import argparse
 import asyncio
 import multiprocessing
 import statistics
@@ -12,16 +15,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from channels_redis.core import RedisChannelLayer
+from channels_redis.pubsub import RedisPubSubChannelLayer
 
-from channels_redis.core import RedisChannelLayer  # noqa: E402
-from channels_redis.pubsub import RedisPubSubChannelLayer  # noqa: E402
-
-from echo.tests.survival.backends import Redis  # noqa: E402
+from echo.tests.survival.backends import Redis
 
 LAYERS: dict[str, Callable[..., Any]] = {
     "core": RedisChannelLayer,
@@ -168,8 +167,15 @@ async def measure(kind: str, redis: Redis) -> None:
         bench.close()
 
 
-def main() -> None:
-    for kind in LAYERS:
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.layers", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument(
+        "--only", choices=LAYERS, help="measure this layer (default: both)"
+    )
+    only = parser.parse_args(arguments).only
+    for kind in [only] if only else LAYERS:
         redis = Redis()
         try:
             redis.start()
@@ -179,4 +185,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Starts the servers to measure, each as its documentation says."""
+"""The servers to measure, and how each is started: as its documentation says."""
 
 import os
 import shutil
@@ -7,53 +7,130 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+
+from bench import peers
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
+# The server has one core; the load, Redis and the publishers have the other.
+SERVER_CORE, LOAD_CORE = 0, 1
+# The log of a measured server, and the empty one that it is a copy of.
+DATABASE, TEMPLATE = VAR / "bench.sqlite3", VAR / "bench-template.sqlite3"
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 
 PYTHON = [sys.executable, "-m"]
-OURS = "wsdemo.asgi:application"
-STOCK = "bench.peers.stock:application"
-GORILLA = VAR / "gorilla-echo"
-
-COMMANDS: dict[str, list[str]] = {
-    "daphne, stock": [*PYTHON, "daphne", "-p", "{port}", STOCK],
-    "daphne, ours": [*PYTHON, "echo.servers", "-p", "{port}", OURS],
-    "uvicorn, stock": [*PYTHON, "uvicorn", "--port", "{port}", STOCK],
-    "uvicorn, ours": [*PYTHON, "uvicorn", "--port", "{port}", OURS],
-    "gorilla": [str(GORILLA), "-addr", "127.0.0.1:{port}"],
-}
-# As in production: no debugging, nothing logged for a message.
+UVICORN = [*PYTHON, "uvicorn", "--port", "{port}"]
+# As in production: no debugging, nothing logged for a message. The limits on one address
+# and one publisher are out of the way, because the whole load comes from one.
 ENVIRONMENT = {
     "DEBUG": "off",
+    "HTTPS": "off",
     "SECRET_KEY": "measured-and-thrown-away-" * 3,
     "ALLOWED_HOSTS": "127.0.0.1",
-    "DATABASE_URL": f"sqlite:///{VAR / 'bench.sqlite3'}",
+    "ECHO_MAX_CONNECTIONS_PER_ADDRESS": "1000000",
+    "FEED_MAX_CONNECTIONS_PER_ADDRESS": "1000000",
+    "FEED_HISTORY_READS_PER_SECOND": "1000000",
+    "FEED_PUBLISHES_PER_SECOND": "1000000",
+    "REDIS_URL": "",
     "GOMAXPROCS": "1",
+    "DATABASE_URL": f"sqlite:///{DATABASE}",
 }
 
 
-def build_gorilla() -> str:
-    """Build the Go peer; return what is missing for it, or ""."""
-    if not (go := shutil.which("go")):
-        return "no Go on this machine (Debian: golang-go)"
-    built = subprocess.run(
-        [go, "build", "-o", str(GORILLA), "main.go"],
-        cwd=ROOT / "bench" / "peers" / "gorilla",
-        env=os.environ | {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode"},
-        capture_output=True,
-        text=True,
-        check=False,
+@dataclass(frozen=True)
+class Contestant:
+    """A server that can be measured."""
+
+    name: str  # in the report, and for --only
+    command: list[str]
+    # Is given a reason in a few words if the server cannot be had, else "".
+    missing: Callable[[], str] = lambda: ""
+    environment: dict[str, str] = field(default_factory=dict)
+    # The path of the readers' WebSockets, and how many messages greet each.
+    path: str = "/"
+    greetings: int = 0
+    # What a reader sends after the handshake.
+    first: bytes = b""
+    needs_redis: bool = False
+    keeps_order: bool = True
+
+    @property
+    def is_ours(self) -> bool:
+        return self.path == "/feed/ws"
+
+
+def ours(name: str, command: list[str], *, needs_redis: bool = False) -> Contestant:
+    return Contestant(
+        name, command, path="/feed/ws", greetings=1, needs_redis=needs_redis
     )
-    if built.returncode:
-        return "no gorilla (Debian: golang-github-gorilla-websocket-dev)"
-    return ""
+
+
+def stock(server: str, command: list[str], layer: str) -> Contestant:
+    return Contestant(
+        f"{server}, stock" + (f", {layer}" if layer else ""),
+        [*command, "bench.peers.stock:application"],
+        environment={"BENCH_LAYER": layer},
+        needs_redis=layer in ("pubsub", "core"),
+        keeps_order=False,
+    )
+
+
+DAPHNE_OURS = [*PYTHON, "echo.servers", "-p", "{port}", "wsdemo.asgi:application"]
+UVICORN_OURS = [*UVICORN, "wsdemo.asgi:application"]
+GO = [str(peers.GO), "-addr", "127.0.0.1:{port}"]
+VENV_PYTHON = str(peers.VENV / "bin" / "python")
+PEERS = str(ROOT / "bench" / "peers")
+
+CONTESTANTS = {
+    contestant.name: contestant
+    for contestant in (
+        ours("uvicorn, ours", UVICORN_OURS),
+        ours("daphne, ours", DAPHNE_OURS),
+        ours("uvicorn, ours, Redis", UVICORN_OURS, needs_redis=True),
+        ours("daphne, ours, Redis", DAPHNE_OURS, needs_redis=True),
+        Contestant("Go", GO, peers.build_go),
+        Contestant("Go, prepared", [*GO, "-prepared"], peers.build_go),
+        Contestant("Go, prepared, joined", [*GO, "-prepared", "-join"], peers.build_go),
+        Contestant(
+            "uWebSockets",
+            [VENV_PYTHON, f"{PEERS}/socketify_peer.py", "{port}"],
+            lambda: peers.install("socketify"),
+        ),
+        Contestant(
+            "picows",
+            [VENV_PYTHON, f"{PEERS}/picows_peer.py", "{port}"],
+            lambda: peers.install("picows"),
+        ),
+        Contestant(
+            "Node ws",
+            ["node", f"{PEERS}/ws_peer.cjs", "{port}"],
+            peers.install_ws,
+            environment={"NODE_PATH": str(peers.NODE_MODULES)},
+        ),
+        Contestant(
+            "python-socketio",
+            [VENV_PYTHON, f"{PEERS}/socketio_peer.py", "{port}"],
+            lambda: peers.install("python-socketio"),
+            path="/socket.io/?EIO=4&transport=websocket",
+            greetings=2,
+            first=b"40",
+        ),
+        *(
+            stock(server, command, layer)
+            for server, command in (
+                ("uvicorn", UVICORN),
+                ("daphne", [*PYTHON, "daphne", "-p", "{port}"]),
+            )
+            for layer in ("", "memory", "pubsub", "core")
+        ),
+    )
+}
 
 
 def free_port() -> int:
@@ -68,32 +145,54 @@ def listens(port: int) -> bool:
     return False
 
 
+def cpu_seconds(process: int) -> float:
+    """Return the processor time of a process's threads, to the nanosecond (proc(5))."""
+    total = 0
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with suppress(FileNotFoundError):  # the thread has ended
+            total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
 @dataclass(frozen=True)
 class Server:
     """A running server."""
 
+    contestant: Contestant
     port: int
     process: int
 
     def cpu_seconds(self) -> float:
-        """Return the processor time of its threads, to the nanosecond (proc(5))."""
-        tasks = Path(f"/proc/{self.process}/task").glob("*/schedstat")
-        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+        return cpu_seconds(self.process)
+
+    def loop_seconds(self) -> float:
+        """Return the processor time of the main thread, which runs the event loop."""
+        schedstat = Path(f"/proc/{self.process}/task/{self.process}/schedstat")
+        return int(schedstat.read_text().split()[0]) / 1e9
+
+    def memory_bytes(self) -> int:
+        """Return the resident set (proc(5), statm)."""
+        pages = int(Path(f"/proc/{self.process}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @contextmanager
-def running(name: str, core: int | None = None, **environment: str) -> Iterator[Server]:
-    """Run the named server as a process, on one core if given."""
+def running(
+    contestant: Contestant,
+    environment: dict[str, str],
+    core: int | None = SERVER_CORE,
+) -> Iterator[Server]:
+    """Run a server as a process, on one core unless it is None."""
     port = free_port()
-    command = [part.format(port=port) for part in COMMANDS[name]]
+    command = [part.format(port=port) for part in contestant.command]
     if core is not None:
         command = ["taskset", "-c", str(core), *command]
-    log_path = VAR / f"bench-{name.replace(', ', '-')}.log"
+    log_path = VAR / f"bench-{contestant.name.replace(', ', '-').replace(' ', '-')}.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=os.environ | ENVIRONMENT | environment,
+            env=os.environ | ENVIRONMENT | contestant.environment | environment,
             stdout=log,
             stderr=log,
         )
@@ -101,9 +200,11 @@ def running(name: str, core: int | None = None, **environment: str) -> Iterator[
         deadline = time.monotonic() + START_SECONDS
         while not listens(port):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{name} does not listen:\n{log_path.read_text()}")
+                raise RuntimeError(
+                    f"{contestant.name} does not listen:\n{log_path.read_text()}"
+                )
             time.sleep(0.05)
-        yield Server(port, process.pid)
+        yield Server(contestant, port, process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -111,3 +212,44 @@ def running(name: str, core: int | None = None, **environment: str) -> Iterator[
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def manage(*arguments: str, **environment: str) -> str:
+    """Run ``manage.py`` in the environment of the servers; return its output."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=os.environ | ENVIRONMENT | environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip()
+
+
+MAKE_TOKEN = """
+from echo.models import Token
+token = Token(name="bench")
+secret = token.renew_secret()
+token.save()
+print(f"{token.pk}.{secret}")
+"""
+
+
+@cache
+def template_token() -> str:
+    """Make the database that the others are copied from; return a token that may publish."""
+    for path in VAR.glob(f"{TEMPLATE.name}*"):
+        path.unlink()
+    url = f"sqlite:///{TEMPLATE}"
+    manage("migrate", "-v0", DATABASE_URL=url)
+    return manage("shell", "-v0", "-c", MAKE_TOKEN, DATABASE_URL=url)
+
+
+def renew_database() -> str:
+    """Give the servers a new, empty log; return a token that may publish."""
+    token = template_token()
+    for path in VAR.glob(f"{DATABASE.name}*"):
+        path.unlink()
+    shutil.copy(TEMPLATE, DATABASE)
+    return token

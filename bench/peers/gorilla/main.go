@@ -1,9 +1,10 @@
-// An echo on gorilla/websocket: the reference for conformance and for speed.
+// An echo and a hub on gorilla/websocket: the reference for conformance and for speed.
 package main
 
 import (
 	"flag"
 	"log"
+	"net"
 	"net/http"
 	"unicode/utf8"
 
@@ -37,7 +38,19 @@ func echo(w http.ResponseWriter, r *http.Request) {
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
+	join := flag.Bool("join", false, "the hub writes what waits for a reader at once")
+	prepared := flag.Bool("prepared", false, "the hub builds each frame once for all")
 	flag.Parse()
+	h := &hub{join: *join, prepared: *prepared, queues: map[chan any]struct{}{}}
 	http.HandleFunc("/echo", echo)
-	log.Fatal(http.ListenAndServe(*addr, nil))
+	http.HandleFunc("/publish", h.publish)
+	http.HandleFunc("/", h.read)
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if *join {
+		listener = joinedListener{listener}
+	}
+	log.Fatal(http.Serve(listener, nil))
 }

@@ -1,0 +1,156 @@
+"""Measures the site and its peers on this machine, side by side: ``python -m bench``.
+
+The servers take turns, round after round, so that a busy moment of the machine affects all
+of them. Prints the report, and writes it into docs/benchmarks.md once every row has been
+measured.
+"""
+
+import argparse
+import os
+import sys
+import time
+
+from bench import report
+from bench.report import ROWS
+from bench.runs import Figure, Redis, Result, Run, plan
+from bench.servers import LOAD_CORE, VAR
+from echo.load.generator import LoadError, Unavailable, build
+
+ROUNDS = 3
+HEAVY_ROUNDS = 2
+# By row, contestant and column: the figures of all rounds, or why there are none.
+Results = dict[tuple[str, str, int], list[Figure] | str]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=(__doc__ or "").partition("\n")[0]
+    )
+    add = parser.add_argument
+    add(
+        "--only",
+        action="append",
+        choices=[row.name for row in ROWS],
+        metavar="ROW",
+        help="measure this row; may be repeated (default: all): %(choices)s",
+    )
+    add(
+        "--server",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="measure the servers whose name has this in it; may be repeated "
+        "(default: all)",
+    )
+    add(
+        "--rounds",
+        type=int,
+        default=ROUNDS,
+        help="how often each is measured (default: %(default)s)",
+    )
+    add(
+        "--quick",
+        action="store_true",
+        help="one round, without 5,000 connections and more and without stock consumers",
+    )
+    add(
+        "--no-write",
+        action="store_true",
+        help="leave docs/benchmarks.md as it is (default: written if nothing is left out)",
+    )
+    return parser
+
+
+def chosen_runs(options: argparse.Namespace) -> list[Run]:
+    """Return the runs that the options ask for, without those that cannot be had."""
+    wanted = set(options.only or [row.name for row in ROWS])
+    return [
+        run
+        for run in plan()
+        if wanted & set(run.rows)
+        and not (options.quick and run.is_heavy)
+        and (not options.server or any(t in run.contestant for t in options.server))
+    ]
+
+
+def measure(runs: list[Run], rounds: int) -> Results:
+    """Run all, round after round; a run that fails is reported, and not tried again."""
+    results: Results = {}
+    missing = {run.name: run.missing() for run in runs}
+    redis = Redis()
+    try:
+        for number in range(rounds):
+            for run in runs:
+                if run.is_heavy and number >= HEAVY_ROUNDS:
+                    continue
+                began = time.monotonic()
+                if not missing[run.name]:
+                    missing[run.name] = attempt(run, redis, results)
+                seconds = time.monotonic() - began
+                outcome = missing[run.name] or f"{seconds:.0f} s"
+                print(f"{number + 1}/{rounds} {run.name}: {outcome}", file=sys.stderr)
+    finally:
+        redis.close()
+    for run in runs:
+        if reason := missing[run.name]:
+            note_missing(results, run, reason)
+    return results
+
+
+def note_missing(results: Results, run: Run, reason: str) -> None:
+    """Put the reason where the figures of a run would be."""
+    for row in ROWS:
+        if row.name in run.rows:
+            column = run.column[0] if row.columns else 0
+            results[row.name, run.contestant, column] = reason
+
+
+def attempt(run: Run, redis: Redis, results: Results) -> str:
+    """Measure once; return what went wrong, or ""."""
+    try:
+        for result in run.measure(redis):
+            add(results, result)
+    except (LoadError, RuntimeError, OSError) as error:
+        return f"failed: {str(error).splitlines()[0][:160]}"
+    return ""
+
+
+def add(results: Results, result: Result) -> None:
+    figures = results.setdefault((result.row, result.contestant, result.column), [])
+    assert isinstance(figures, list)
+    figures.append(result.figure)
+
+
+def main(arguments: list[str]) -> int:
+    options = make_parser().parse_args(arguments)
+    VAR.mkdir(exist_ok=True)
+    try:
+        build(VAR)
+    except Unavailable as reason:
+        print(f"expected a load generator, got none: {reason}", file=sys.stderr)
+        return 2
+    os.sched_setaffinity(0, {LOAD_CORE})
+    rounds = 1 if options.quick else options.rounds
+    runs = chosen_runs(options)
+    results = measure(runs, rounds)
+    is_failed = any(isinstance(figures, str) for figures in results.values())
+    wanted = options.only or [row.name for row in ROWS]
+    lines = [*report.environment(rounds)]
+    drawn = {}
+    for row in ROWS:
+        figures = {
+            (name, column): figure if isinstance(figure, str) else report.median(figure)
+            for (of, name, column), figure in results.items()
+            if of == row.name
+        }
+        if row.name in wanted and figures:
+            lines += report.section(row, figures)
+            drawn[row.name] = report.plot(row, figures)
+    print("\n".join(lines))
+    if not (options.quick or options.only or options.server or options.no_write):
+        report.write(lines, drawn)
+    return int(is_failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
