@@ -1,6 +1,8 @@
 """Handing out: one write for each reader, or else its transport takes what it is due."""
 
 import asyncio
+import random
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -11,10 +13,12 @@ from echo.feed import (
     Connection,
     Event,
     Frame,
+    Notice,
     Reader,
     Subscription,
     hub,
     sse_chunk,
+    subscription,
     websocket_chunk,
 )
 from echo.feed.access import Interest
@@ -27,6 +31,9 @@ from echo.tests.feed.reading import numbers, until, write
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 
 
+EVENT_NUMBER = re.compile(rb'"id":"[^"-]+-(\d+)"')
+
+
 class Client:
     """A reader, its transport's task, and what has gone to it by which way."""
 
@@ -36,6 +43,8 @@ class Client:
         self.written: list[bytes] = []
         # What the transport took by itself.
         self.taken: list[Frame] = []
+        # The numbers of all events, in the order in which they went out.
+        self.numbers: list[int] = []
         # Let the transport go on after it has taken frames.
         self.may_go_on = asyncio.Event()
         self.may_go_on.set()
@@ -44,12 +53,16 @@ class Client:
     def write(self, data: bytes) -> bool:
         if self.has_room:
             self.written.append(data)
+            self.numbers += [int(number) for number in EVENT_NUMBER.findall(data)]
         return self.has_room
 
     async def carry(self) -> None:
         while not self.subscription.is_over:
-            self.taken += await self.subscription.next()
-            await self.may_go_on.wait()
+            for frame in await self.subscription.next():
+                self.taken.append(frame)
+                if isinstance(frame, Event):
+                    self.numbers.append(frame.number)
+                await self.may_go_on.wait()
 
     @property
     def is_waiting(self) -> bool:
@@ -239,6 +252,36 @@ async def test_a_reader_who_leaves_before_its_turn_is_written_nothing(
     assert (gone.written, narrowed.written) == ([], [])
 
 
+async def test_nothing_overtakes_what_the_transport_has_taken_meanwhile(
+    node: Node, open_client: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "WRITES_A_TURN", 1)
+    _, _, client = [await open_client("news") for _ in range(3)]
+    client.may_go_on.clear()
+    node.relay.receive_events(await write("news"))
+    client.subscription.notify(Notice("heartbeat"))
+    await until(lambda: not node.hub.due)
+    assert [frame.type for frame in client.taken] == ["heartbeat"]
+    assert client.written == []
+    client.may_go_on.set()
+    await until(lambda: client.numbers == [1])
+
+
+async def test_live_events_wait_for_the_past_of_a_reader_who_was_judged(
+    node: Node, open_client: Open
+) -> None:
+    client = await open_client("news")
+    first, second = await write("news", "news")
+    client.subscription.hold()
+    client.subscription.fall_behind()
+    node.relay.receive_events([first])  # to be found in the log
+    client.subscription.register()
+    client.subscription.release()
+    node.relay.receive_events([second])
+    assert client.written == []
+    await until(lambda: client.numbers == [1, 2])
+
+
 async def test_a_written_event_is_counted_as_delivered(
     node: Node, open_client: Open
 ) -> None:
@@ -260,3 +303,44 @@ async def test_a_write_puts_off_the_heartbeat(node: Node, open_client: Open) -> 
     await until(lambda: asyncio.get_running_loop().time() > before)
     node.relay.receive_events(await write("news"))
     assert client.subscription.active_at > before
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_whatever_happens_everybody_gets_all_events_in_order(
+    node: Node, open_client: Open, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    chance = random.Random(seed)
+    monkeypatch.setattr(hub, "WRITES_A_TURN", 3)
+    monkeypatch.setattr(subscription, "MAX_QUEUED_EVENTS", 20)
+    topics = ("a", "a.b", "c")
+    interests = (("*",), ("a.*",), ("a",), ("c", "a"))
+    clients = [await open_client(*interests[number % 4]) for number in range(12)]
+    events: list[Event] = []
+    for _ in range(150):
+        client = chance.choice(clients)
+        action = chance.random()
+        if action < 0.5:
+            some = await write(*chance.choices(topics, k=chance.randint(1, 8)))
+            node.relay.receive_events(some)
+            events += some
+        elif action < 0.6:
+            client.has_room = not client.has_room
+        elif action < 0.7:
+            client.may_go_on.clear()
+        elif action < 0.8:
+            client.may_go_on.set()
+        elif action < 0.9:
+            client.subscription.hold()
+        else:
+            client.subscription.release()
+        await asyncio.sleep(0)
+    for client in clients:
+        client.may_go_on.set()
+        client.subscription.release()
+    for client in clients:
+        interest = client.subscription.interest
+        due = [event.number for event in events if interest.matches(event.topic)]
+        await until(lambda client=client, due=due: len(client.numbers) >= len(due))
+        assert client.numbers == due
+    assert any(client.written for client in clients)
+    assert any(client.taken for client in clients)
