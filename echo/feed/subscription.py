@@ -152,38 +152,34 @@ class Subscription:
         Only while the transport waits, so that nothing overtakes what it is sending.
         ``chunks`` has what other readers have just been written.
         """
-        if self.arrival is None or not self.queue:
+        queue = self.queue
+        if self.arrival is None or not queue:
             return
-        if self.encode is None or not self.may_write:
-            self.wake()
-            return
-        due = self.encode, tuple(self.queue)
-        chunk = chunks.get(due)
-        if chunk is None:
-            chunk = chunks[due] = self.encode(due[1])
-        if not self.write(chunk):
-            self.wake()
-            return
-        self.position = self.queue[-1].id
-        self.active_at = now
-        self.clear()
+        if (
+            self.encode is not None
+            and self.state is State.LIVE
+            and not self.notices
+            and self.held_at is None
+            and self.queued_bytes <= MAX_CHUNK_BYTES
+        ):
+            due = self.encode, tuple(queue)
+            chunk = chunks.get(due)
+            if chunk is None:
+                chunk = chunks[due] = self.encode(due[1])
+            if self.write(chunk):
+                self.position = queue[-1].id
+                self.active_at = now
+                self.clear()
+                return
+        self.wake()
 
     def write(self, chunk: Chunk) -> bool:
         """Write a chunk at once; return False, with nothing written, if it must be sent."""
         if not self.connection.write(chunk.data):
             return False
-        count_deliveries(chunk.counted)
+        if chunk.counted:
+            count_deliveries(chunk.counted)
         return True
-
-    @property
-    def may_write(self) -> bool:
-        """Return True while nothing else is due first, and no more than one chunk is due."""
-        return (
-            self.state is State.LIVE
-            and not self.notices
-            and self.held_at is None
-            and self.queued_bytes <= MAX_CHUNK_BYTES  # more is left to the transport
-        )
 
     def fall_behind(self) -> None:
         """Drop the queue: the reader is served from the log instead, at its own pace."""

@@ -396,7 +396,7 @@ class WebSocketProtocol(Protocol):
             self.core.send_text(message["text"].encode())
         self.flush()
 
-    def write_frames(self, frames: bytes) -> bool:
+    def write_at_once(self, frames: bytes) -> bool:
         """Write whole frames at once if that needs no wait: see WRITE_EXTENSION."""
         if (
             self.core.state is not State.OPEN
@@ -631,7 +631,7 @@ class FaithfulServer(daphne.server.Server):
         if scope["type"] != "websocket":
             extensions[WRITE_EXTENSION] = partial(write_body, protocol)
             return super().create_application(protocol, scope)
-        extensions[WRITE_EXTENSION] = protocol.write_frames
+        extensions[WRITE_EXTENSION] = protocol.write_at_once
         task = asyncio.ensure_future(
             self.application(scope=scope, receive=protocol.receive, send=protocol.send)
         )

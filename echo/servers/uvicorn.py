@@ -253,7 +253,7 @@ class WebSocketMethods(TlsClose):
             self.conn.send_text(message["text"].encode())
         self.transport.write(b"".join(self.conn.data_to_send()))
 
-    def write_frames(self, frames: bytes) -> bool:
+    def write_at_once(self, frames: bytes) -> bool:
         """Write whole frames at once if that needs no wait: see WRITE_EXTENSION."""
         if (
             self.conn.state is not State.OPEN
@@ -561,7 +561,7 @@ class HttpMethods(TlsClose):
 
 
 class BodyMethods:
-    """The method that both of uvicorn's requests are given, ``write_body``."""
+    """The method that uvicorn's requests are given on top of their own."""
 
     flow: Any
     transport: Any
@@ -570,7 +570,7 @@ class BodyMethods:
     disconnected: bool
     send: Callable[[Any], Coroutine[Any, Any, None]]
 
-    def write_body(self, data: bytes) -> bool:
+    def write_at_once(self, data: bytes) -> bool:
         """Write a part of the body at once if that needs no wait: see WRITE_EXTENSION."""
         if (
             not self.response_started
@@ -608,7 +608,7 @@ class Http10Body:
         await self.stock_send(message)
 
 
-def add_extensions(protocol: Any, write: Callable[[Any, bytes], bool]) -> None:
+def add_extensions(protocol: Any) -> None:
     """Add the extensions that cut a connection and write to it to a protocol's scopes.
 
     uvicorn only closes, and a closed transport waits for ever for a client that does not
@@ -619,7 +619,7 @@ def add_extensions(protocol: Any, write: Callable[[Any, bytes], bool]) -> None:
     def run_asgi(self: Any, *application: Any) -> Any:
         extensions = self.scope.setdefault("extensions", {})
         extensions[CUT_EXTENSION] = self.transport.abort
-        extensions[WRITE_EXTENSION] = partial(write, self)
+        extensions[WRITE_EXTENSION] = self.write_at_once
         return stock_run_asgi(self, *application)
 
     protocol.run_asgi = run_asgi
@@ -766,10 +766,11 @@ def patch_uvicorn() -> None:
             require(cycle, ("send",), ("chunked_encoding", "expected_content_length"))
     uvicorn.ServerProtocol = core  # type: ignore[misc, assignment]
     replace_methods(protocol, WebSocketMethods)
-    add_extensions(protocol, WebSocketMethods.write_frames)
+    add_extensions(protocol)
     for kind, cycle in modules:
         replace_methods(kind, HttpMethods)
-        add_extensions(cycle, BodyMethods.write_body)
+        replace_methods(cycle, BodyMethods)
+        add_extensions(cycle)
         if cycle.__module__.endswith("httptools_impl"):  # h11 handles HTTP/1.0 itself
             replace_methods(cycle, Http10Body)
     prepare_servers(Server)
