@@ -108,7 +108,10 @@ async def test_a_message_over_the_cap_ends_with_1009(peer: Peer) -> None:
 
 async def test_a_message_over_the_rate_ends_with_1008(peer: Peer) -> None:
     peer.says("one", "two", "three")
-    ending = await converse(peer, "rate=2")
+    run = misbehaviour(peer, "rate=2")
+    run.clock = lambda: 0.0
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        ending = await run.run()
     assert ending == (1008, "more than 2 messages in a second")
     assert peer.sent == ["one", "two"]
 

@@ -126,7 +126,9 @@ async def test_the_graph_shows_connections_and_deliveries_as_they_come(
         expected = asyncio.gather(
             *(becomes_above(page, figure, 0) for figure in OF_DELIVERIES)
         )
-        await operator.publish("nodes.graph")
+        while not expected.done():
+            await operator.publish("nodes.graph")
+            await asyncio.sleep(0.5)
         await expected
     await expect(connections).to_have_text("1")
 

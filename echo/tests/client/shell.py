@@ -16,7 +16,7 @@ import struct
 import subprocess
 import sys
 import termios
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,4 +177,7 @@ class Terminal:
             lambda: self.screen is not None and self.process.poll() is not None,
             "the end of the client",
         )
+        with suppress(OSError):  # the end, on Linux, after all that was written
+            while piece := os.read(self.master, 65536):
+                self.raw += piece
         return self.process.wait()

@@ -22,6 +22,12 @@ pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 Counts = Counter[str]
 
 
+@pytest.fixture(autouse=True)
+def shared_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read is shared for longer than a test takes."""
+    monkeypatch.setattr(shared, "SHARED_SECONDS", 3600.0)
+
+
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Counts:
     """How often history has been read from the database."""
@@ -112,6 +118,7 @@ async def test_an_address_that_asks_for_too_much_history_is_refused(
     node: Node, settings: Settings, reads: Counts
 ) -> None:
     settings.FEED_HISTORY_READS_PER_SECOND = 1
+    node.history.allowances.clock = lambda: 0.0
     first, *_ = await write(*["news"] * 3)
     await forget(node)
     for number in range(allowance.BURST_SECONDS):

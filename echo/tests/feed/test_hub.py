@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from pytest_django import Settings
 
-from echo.feed import Reader, threads
+from echo.feed import Reader, hub, threads
 from echo.feed.cluster import EndConnections
 from echo.feed.node import Node
 from echo.protocol import CloseCode, NotAllowed, TooMany
@@ -20,6 +20,7 @@ from echo.tests.feed.reading import (
     told,
     write,
 )
+from echo.tests.live import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["echo"])
 
@@ -163,13 +164,16 @@ async def test_a_burst_finds_no_more_places_than_there_are(
     assert max(node.hub.limits.by_address.values()) <= 2
 
 
-async def test_everybody_is_told_bye_with_return_times_spread_out(node: Node) -> None:
+async def test_everybody_is_told_bye_with_return_times_spread_out(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "DRAIN_SECONDS", 3600.0)
     readers = [await subscribe(node) for _ in range(20)]
     leaving = asyncio.create_task(node.hub.drain())
     byes = [told((await reader.next())[0]) for reader in readers]
     for reader in readers:
         reader.close()
-    await asyncio.wait_for(leaving, 1)
+    await asyncio.wait_for(leaving, PATIENCE_SECONDS)
     assert {bye["code"] for bye in byes} == {CloseCode.SHUTDOWN}
     assert len({bye["retry_ms"] for bye in byes}) > 10
 

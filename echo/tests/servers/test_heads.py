@@ -39,23 +39,38 @@ GET_ECHO = b"GET /echo HTTP/1.1\r\n"
 CLOSE_FRAME = encode(Opcode.CLOSE, close(1000).payload)
 
 
+@contextlib.contextmanager
+def quiet(
+    server: str, factory: pytest.TempPathFactory, **environment: str
+) -> Iterator[LiveSite]:
+    """Run a site; after all tests, its log must not have an error."""
+    name, arguments = SERVERS[server]
+    directory = factory.mktemp("heads")
+    with LiveSite(name, directory, arguments, **environment) as live:
+        yield live
+    assert "Traceback" not in live.log, live.log
+    assert "ERROR" not in live.log, live.log
+
+
 @pytest.fixture(scope="module", params=SERVERS)
 def site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveSite]:
-    """A site with short deadlines; after all tests, its log must not have an error."""
-    server, arguments = SERVERS[request.param]
-    directory = tmp_path_factory.mktemp("heads")
-    with LiveSite(
-        server,
-        directory,
-        arguments,
-        HEAD_TIMEOUT_SECONDS=str(HEAD_TIMEOUT_SECONDS),
-        BODY_TIMEOUT_SECONDS="0.7",
-    ) as live:
+    with quiet(request.param, tmp_path_factory) as live:
         yield live
-    assert "Traceback" not in live.log, live.log
-    assert "ERROR" not in live.log, live.log
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def impatient_site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveSite]:
+    """A site with short deadlines, for tests that let them pass."""
+    deadlines = {
+        "HEAD_TIMEOUT_SECONDS": str(HEAD_TIMEOUT_SECONDS),
+        "BODY_TIMEOUT_SECONDS": "0.7",
+    }
+    with quiet(request.param, tmp_path_factory, **deadlines) as live:
+        yield live
 
 
 @dataclass(frozen=True)
@@ -254,9 +269,9 @@ def drip(client: socket.socket, data: bytes, stop: threading.Event) -> None:
 def dripped(site: LiveSite, start: bytes, slowly: bytes) -> tuple[bytes, float]:
     """Return the answer, and the seconds until the server closed."""
     stop = threading.Event()
+    begun = time.monotonic()
     with connect(site) as client:
         client.sendall(start)
-        begun = time.monotonic()
         thread = threading.Thread(target=drip, args=(client, slowly, stop))
         thread.start()
         try:
@@ -267,8 +282,8 @@ def dripped(site: LiveSite, start: bytes, slowly: bytes) -> tuple[bytes, float]:
         return data, time.monotonic() - begun
 
 
-def test_a_silent_client_is_closed(site: LiveSite) -> None:
-    data, seconds = dripped(site, b"", b"")
+def test_a_silent_client_is_closed(impatient_site: LiveSite) -> None:
+    data, seconds = dripped(impatient_site, b"", b"")
     assert data == b""
     assert seconds > HEAD_TIMEOUT_SECONDS / 2
 
@@ -276,15 +291,17 @@ def test_a_silent_client_is_closed(site: LiveSite) -> None:
 @pytest.mark.parametrize("start", [GET, GET_ECHO + HANDSHAKE], ids=["http", "ws"])
 @pytest.mark.parametrize("slowly", [b"", b"X-A: " + b"a" * 400], ids=["half", "drip"])
 def test_a_head_that_does_not_end_is_answered_with_408(
-    site: LiveSite, start: bytes, slowly: bytes
+    impatient_site: LiveSite, start: bytes, slowly: bytes
 ) -> None:
-    data, _ = dripped(site, start, slowly)
+    data, _ = dripped(impatient_site, start, slowly)
     assert "head" in assert_refused(Answer.parse(data), 408)
 
 
-def test_the_next_head_on_a_connection_has_a_deadline_too(site: LiveSite) -> None:
+def test_the_next_head_on_a_connection_has_a_deadline_too(
+    impatient_site: LiveSite,
+) -> None:
     data, _ = dripped(
-        site, GET + HOST + b"\r\n", b"GET /hello HTTP/1.1\r\n" + b"a" * 400
+        impatient_site, GET + HOST + b"\r\n", b"GET /hello HTTP/1.1\r\n" + b"a" * 400
     )
     first, found, second = data.partition(b'{"message":"Hello world!"}')
     assert found
@@ -302,23 +319,27 @@ def test_the_next_head_on_a_connection_has_a_deadline_too(site: LiveSite) -> Non
     ],
 )
 def test_a_body_that_does_not_come_is_answered_with_408(
-    site: LiveSite, framing: bytes, slowly: bytes
+    impatient_site: LiveSite, framing: bytes, slowly: bytes
 ) -> None:
-    data, _ = dripped(site, POST + HOST + framing + b"\r\n\r\n", slowly)
+    data, _ = dripped(impatient_site, POST + HOST + framing + b"\r\n\r\n", slowly)
     assert "body" in assert_refused(Answer.parse(data), 408)
 
 
-def test_an_answer_before_the_end_of_the_body_is_the_only_one(site: LiveSite) -> None:
+def test_an_answer_before_the_end_of_the_body_is_the_only_one(
+    impatient_site: LiveSite,
+) -> None:
     line = b"POST /healthz HTTP/1.1\r\n"
-    data, _ = dripped(site, line + HOST + b"Content-Length: 1000\r\n\r\n", b"0" * 400)
+    data, _ = dripped(
+        impatient_site, line + HOST + b"Content-Length: 1000\r\n\r\n", b"0" * 400
+    )
     assert data.count(b"HTTP/1.1 ") == 1
     assert Answer.parse(data).status in (405, 408)
 
 
-def test_a_long_answer_has_no_deadline(site: LiveSite) -> None:
+def test_a_long_answer_has_no_deadline(impatient_site: LiveSite) -> None:
     poll = b"GET /feed/poll?wait=2 HTTP/1.1\r\n"
     begun = time.monotonic()
-    assert ask(site, poll, LAST).status == 200
+    assert ask(impatient_site, poll, LAST).status == 200
     assert time.monotonic() - begun > 2 * HEAD_TIMEOUT_SECONDS
 
 

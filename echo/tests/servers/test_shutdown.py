@@ -20,6 +20,7 @@ from echo.tests.tcp import has_read_all
 # Than the ten seconds of ?hang=10s, and than what a client has to answer a close.
 LESS_THAN_A_HANG = 9.0
 HANGING = b"GET /echo?hang=10s HTTP/1.1\r\n" + HANDSHAKE + b"\r\n"
+RELOADED = "reloaded_settings.py"
 RUNSERVER = [sys.executable, "manage.py", "runserver", "{port}"]
 
 
@@ -78,8 +79,13 @@ def test_a_hanging_handshake_does_not_keep_the_server(own_site: LiveSite) -> Non
 
 @pytest.fixture
 def reloading(tmp_path: Path) -> Iterator[LiveSite]:
-    """``manage.py runserver`` with its autoreloader, in a process group of its own."""
-    site = LiveSite("daphne", tmp_path)
+    """``manage.py runserver`` with its autoreloader, in a process group of its own.
+
+    Its settings are a file of its own too: the others have other tests' servers as well.
+    """
+    (tmp_path / RELOADED).write_text("from wsdemo.settings import *\n")
+    own = {"DJANGO_SETTINGS_MODULE": Path(RELOADED).stem, "PYTHONPATH": str(tmp_path)}
+    site = LiveSite("daphne", tmp_path, **own)
     site.command = [part.format(port=site.port) for part in RUNSERVER]
     site.migrate()
     with site.log_path.open("ab") as log:
@@ -109,10 +115,12 @@ def test_ctrl_c_ends_the_reloading_server_with_1012(reloading: LiveSite) -> None
     assert "Traceback" not in reloading.log, reloading.log
 
 
-def test_a_changed_file_restarts_the_reloading_server(reloading: LiveSite) -> None:
+def test_a_changed_file_restarts_the_reloading_server(
+    reloading: LiveSite, tmp_path: Path
+) -> None:
     def noticed() -> bool:
         # Again and again: a change before the reloader's first look is none.
-        os.utime(ROOT / "echo" / "apps.py")
+        os.utime(tmp_path / RELOADED)
         return "changed, reloading" in reloading.log
 
     with open_and_used(reloading) as connection:

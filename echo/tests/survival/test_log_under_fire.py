@@ -24,8 +24,9 @@ from echo.tests.survival.conftest import PRODUCTION, Report, Start
 from echo.tests.survival.publishers import Publisher, flood
 from echo.tests.survival.reader import Reader, eventually, settled
 
-# An answer comes within 5 s; a busy machine is given a little more.
-ANSWER_SECONDS = 5.0 + 2.0
+# An answer comes within 5 s; the rest is for a machine that is busy. A frozen database
+# would keep a node that waited for it for longer than the test.
+ANSWER_SECONDS = 20.0
 DATABASE_CONNECTIONS = 10
 
 
@@ -210,7 +211,8 @@ def fill(database_url: str) -> None:
 
 
 ASKERS = 100
-MAX_LAG_SECONDS = 3.0
+# A node that served all these reads first would need longer; the rest is for a busy machine.
+MAX_LAG_SECONDS = 10.0
 
 
 async def test_live_events_do_not_wait_for_readers_of_history(
