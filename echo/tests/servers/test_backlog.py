@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 
 from echo.servers.daphne import BACKLOG, with_backlog
-from echo.tests.live import COMMANDS, LiveSite, SecureSite
+from echo.tests.live import COMMANDS, PATIENCE_SECONDS, LiveSite, SecureSite
 from echo.tests.servers.test_deployment import UnixSite
 
 # Far more than Twisted's own 50; the kernel allows no more than somaxconn.
 STORM = min(500, int(Path("/proc/sys/net/core/somaxconn").read_text()))
-PATIENCE_SECONDS = 20.0
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 SITES: dict[str, type[LiveSite]] = {
@@ -39,8 +38,10 @@ def server(request: pytest.FixtureRequest) -> str:
 def stopped_site(
     request: pytest.FixtureRequest, server: str, tmp_path: Path
 ) -> Iterator[LiveSite]:
-    kind = request.param
-    with SITES[kind](server, tmp_path) as site:
+    site = SITES[request.param](server, tmp_path)
+    # The last of the storm sends its request when all others have been answered.
+    site.environment["HEAD_TIMEOUT_SECONDS"] = "600"
+    with site:
         assert site.process is not None
         site.process.send_signal(signal.SIGSTOP)
         yield site
