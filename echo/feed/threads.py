@@ -44,7 +44,6 @@ class DatabaseThreads:
 
     def __init__(self, job: str, threads: int) -> None:
         # The threads, named by their job.
-        # The threads, named by their job.
         self.executor = ThreadPoolExecutor(threads, f"database {job}")
         # Calls that were made and have not been answered yet, in whichever event loop.
         self.waiting = 0
