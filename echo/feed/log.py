@@ -7,7 +7,8 @@ gives its numbers back.
 
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count, islice
@@ -77,10 +78,16 @@ def append(entries: Sequence[Entry]) -> tuple[list[Event], list[Published]]:
     Return the new events, and the id of each entry's event: an entry whose key was used
     before on its topic is not written again and has the first event's id.
     """
-    with transaction.atomic():
-        taken = take_numbers(len(entries))
+    with transaction.atomic(savepoint=False):
+        # All sent before any is fetched: see in_few_trips.
+        numbers = take_numbers(len(entries))
+        keys = find_keys(entries)
+        topics = find_topics(entries)
+        if (taken := numbers()) is None:
+            found_log()
+            return append(entries)
         number = taken.last - len(entries)
-        keyed = numbers_of_keys(entries)
+        keyed = keys()
         fresh: list[tuple[int, Entry]] = []
         published = []
         for entry in entries:
@@ -94,34 +101,59 @@ def append(entries: Sequence[Entry]) -> tuple[list[Event], list[Published]]:
             event_id = EventId(taken.epoch, keyed.get(place, number))
             published.append(Published(str(event_id), duplicate))
         if number < taken.last:
-            take_numbers(number - taken.last)  # duplicates give their numbers back
-        return write(taken, fresh), published
+            take_numbers(number - taken.last)()  # duplicates give their numbers back
+        return write(taken, fresh, topics()), published
 
 
-def take_numbers(count: int) -> Numbers:
+def in_few_trips() -> AbstractContextManager[object]:
+    """Return a block around a transaction, in which statements are sent before the last's result.
+
+    On PostgreSQL (libpq's pipeline mode) the counter stays locked while one message goes
+    there and one comes back, not for each statement: publishers of other processes wait for
+    it. SQLite is in this process.
+    """
+    if connection.vendor != "postgresql":
+        return nullcontext()
+    connection.ensure_connection()
+    return connection.connection.pipeline()
+
+
+def send(statement: str, parameters: Iterable[Any]) -> Callable[[], list[Any]]:
+    """Send a statement, and return the function that waits for its rows."""
+    cursor = connection.cursor()
+    cursor.execute(statement, list(parameters))
+
+    def fetch() -> list[Any]:
+        with cursor:
+            return cursor.fetchall()
+
+    return fetch
+
+
+def take_numbers(count: int) -> Callable[[], Numbers | None]:
     """Lock the counter until COMMIT and add to it; also take the time.
 
     The time is the database's own: publishers' clocks differ, and retention goes by it. It
-    never goes back, whatever a clock does.
+    never goes back, whatever a clock does. There is no row in a new log.
     """
     clock, parameters = database_clock()
     latest = "GREATEST" if connection.vendor == "postgresql" else "MAX"
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE echo_log SET last_number = last_number + %s, last_sent_at = "
-            f"{latest}(COALESCE(last_sent_at, {clock}), {clock}) "
-            "RETURNING epoch, last_number, last_sent_at, "
-            + ", ".join(DELETED_NUMBER.values()),
-            [count, *parameters, *parameters],
-        )
-        row = cursor.fetchone()
-    if row is None:
-        found_log()
-        return take_numbers(count)
-    epoch, last, sent_at, *deleted = row
-    return Numbers(
-        epoch, last, aware(sent_at), dict(zip(DELETED_NUMBER, deleted, strict=True))
+    fetch = send(
+        "UPDATE echo_log SET last_number = last_number + %s, last_sent_at = "
+        f"{latest}(COALESCE(last_sent_at, {clock}), {clock}) "
+        "RETURNING epoch, last_number, last_sent_at, "
+        + ", ".join(DELETED_NUMBER.values()),
+        [count, *parameters, *parameters],
     )
+
+    def numbers() -> Numbers | None:
+        if not (rows := fetch()):
+            return None
+        epoch, last, sent_at, *deleted = rows[0]
+        by_scope = dict(zip(DELETED_NUMBER, deleted, strict=True))
+        return Numbers(epoch, last, aware(sent_at), by_scope)
+
+    return numbers
 
 
 # The column of the log's row that has the highest number pruned from deleted topics.
@@ -156,34 +188,36 @@ def aware(moment: datetime | str) -> datetime:
 
 
 def found_log() -> None:
-    """Insert the one row of a new or wiped log, under a new epoch."""
+    """Insert the one row of a new or wiped log, under a new epoch; no-op if it is there."""
     last = EventRow.objects.aggregate(last=Max("number"))["last"] or 0
-    Log.objects.get_or_create(pk=1, defaults={"last_number": last})
+    # Not by an attempt that may fail: that would be the end of what is sent with it.
+    Log.objects.bulk_create([Log(pk=1, last_number=last)], ignore_conflicts=True)
 
 
-def numbers_of_keys(entries: Sequence[Entry]) -> dict[tuple[str, str | None], int]:
-    """Return the numbers of the events that have these entries' topics and keys."""
+def find_keys(
+    entries: Sequence[Entry],
+) -> Callable[[], dict[tuple[str, str | None], int]]:
+    """Ask for the numbers of the events that have these entries' topics and keys."""
     keys = {entry.key for entry in entries if entry.key is not None}
     if not keys:
-        return {}
+        return dict
     topics = {entry.topic for entry in entries if entry.key is not None}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT topic, key, number FROM echo_event "
-            f"WHERE topic IN ({marks(topics)}) AND key IN ({marks(keys)})",
-            [*topics, *keys],
-        )
-        return {(topic, key): number for topic, key, number in cursor.fetchall()}
+    fetch = send(
+        "SELECT topic, key, number FROM echo_event "
+        f"WHERE topic IN ({marks(topics)}) AND key IN ({marks(keys)})",
+        [*topics, *keys],
+    )
+    return lambda: {(topic, key): number for topic, key, number in fetch()}
 
 
-def last_numbers(topics: Collection[str]) -> dict[str, int | None]:
-    """Return the number of each topic's last event; new topics are not there."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT name, last_number FROM echo_topic WHERE name IN ({marks(topics)})",
-            list(topics),
-        )
-        return dict(cursor.fetchall())
+def find_topics(entries: Sequence[Entry]) -> Callable[[], dict[str, int | None]]:
+    """Ask for the number of each topic's last event; new topics are not there."""
+    topics = {entry.topic for entry in entries}
+    fetch = send(
+        f"SELECT name, last_number FROM echo_topic WHERE name IN ({marks(topics)})",
+        topics,
+    )
+    return lambda: dict(fetch())
 
 
 def marks(values: Sized) -> str:
@@ -191,13 +225,16 @@ def marks(values: Sized) -> str:
     return ", ".join(["%s"] * len(values))
 
 
-def write(taken: Numbers, numbered: Sequence[tuple[int, Entry]]) -> list[Event]:
+def write(
+    taken: Numbers,
+    numbered: Sequence[tuple[int, Entry]],
+    latest: dict[str, int | None],
+) -> list[Event]:
     """Insert the rows, each naming the one before it on its topic; move the topics on."""
     if not numbered:
         return []
     sent_at = wire_time(taken.sent_at)
     added = Counter(entry.topic for _, entry in numbered)
-    latest = last_numbers(added)
     events = []
     for number, entry in numbered:
         topic, previous = entry.topic, latest.get(entry.topic)

@@ -294,7 +294,7 @@ async def test_a_database_that_fails_is_asked_once_for_a_group(
     errors = await gather_group(gate, *range(5))
     assert [str(error) for error in errors] == ["the connection is lost"] * 5
     assert len({id(error) for error in errors}) == 5
-    assert asked == [1, 5]
+    assert asked.count(5) == 1
     assert await asyncio.to_thread(in_log) == ['"first"']
 
 

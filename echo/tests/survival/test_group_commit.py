@@ -57,6 +57,18 @@ for number, data in Event.objects.order_by("number").values_list("number", "data
 """
 
 
+# The author is too long for its column.
+PUBLISH_A_BAD_ONE = """
+import asyncio
+from echo.feed import apublish
+async def main():
+    calls = [apublish("news", n, author="x" * (200 if n == 5 else 1)) for n in range(10)]
+    for done in await asyncio.gather(*calls, return_exceptions=True):
+        print(type(done).__name__ if isinstance(done, Exception) else done)
+asyncio.run(main())
+"""
+
+
 class PublishingProcess:
     """A process of eight callers; what each has been answered is in its output."""
 
@@ -140,3 +152,27 @@ def test_what_a_killed_process_was_answered_is_in_the_log(
     # The next process goes on with the next number.
     site.manage("broadcast", "--topic", "news", "after")
     assert log_of(site)[len(logged) + 1] == "after"
+
+
+def test_what_the_database_refuses_is_one_caller_s_error(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    site = LiveSite("uvicorn", tmp_path, **PRODUCTION, DATABASE_URL=postgres_url)
+    said = site.manage("shell", "-v0", "-c", PUBLISH_A_BAD_ONE).split()
+    refused = said.pop(5)
+    assert refused == "DataError"
+    assert [int(one.split("-")[1]) for one in said] == list(range(1, 10))
+    assert list(log_of(site).values()) == list("012346789")
+
+
+def test_processes_that_begin_a_log_together_begin_one(
+    site: LiveSite, tmp_path: Path
+) -> None:
+    beginning = [
+        PublishingProcess(site, number, 1, tmp_path / f"output-{number}")
+        for number in range(PROCESSES)
+    ]
+    for one in beginning:
+        assert one.process.wait(60) == 0, one.output.read_text()
+    logged = log_of(site)
+    assert list(logged) == list(range(1, 8 * PROCESSES + 2))
