@@ -73,7 +73,8 @@ def ring_events(events: Sequence[Event]) -> None:
     """Announce events that have just been committed, all of one epoch."""
     committed_at = time.time()
     call_listeners(lambda listener: listener.receive_events(events, committed_at))
-    send_to_nodes(events[0].epoch, pack_events(events, committed_at))
+    if reaches_others(get_channel_layer()):
+        sender.send(group_name(events[0].epoch), pack_events(events, committed_at))
 
 
 def ring_changes(
@@ -86,7 +87,7 @@ def ring_changes(
     call_listeners(lambda listener: listener.receive_changes(changed, over))
     if reaches_others(get_channel_layer()):
         message = {"type": "feed.judge", "changed": changed, "over": over}
-        send_to_nodes(find_epoch(), message)
+        sender.send(group_name(find_epoch()), message)
 
 
 def call_listeners(function: Callable[[Listener], None]) -> None:
@@ -133,12 +134,6 @@ def unpack_events(message: Message) -> list[Event]:
         Event(message["epoch"], *fields, source)
         for fields, source in zip(packed, sources, strict=True)
     ]
-
-
-def send_to_nodes(epoch: str, message: Message) -> None:
-    """Send a message to every node of the site, if the channel layer reaches any."""
-    if reaches_others(get_channel_layer()):
-        sender.send(group_name(epoch), message)
 
 
 class Sender:
