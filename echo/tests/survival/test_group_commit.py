@@ -176,3 +176,27 @@ def test_processes_that_begin_a_log_together_begin_one(
         assert one.process.wait(60) == 0, one.output.read_text()
     logged = log_of(site)
     assert list(logged) == list(range(1, 8 * PROCESSES + 2))
+
+
+LOCK_LIMITS = """
+from django.db import connection
+from echo.feed.threads import waiting_for_locks, with_connection
+SHOW = "SHOW lock_timeout" if connection.vendor == "postgresql" else "PRAGMA busy_timeout"
+def show():
+    with connection.cursor() as cursor:
+        cursor.execute(SHOW)
+        print(cursor.fetchone()[0])
+def show_limits():
+    show()
+    for seconds in (1.5, 3.9, 0, float(60)):
+        with waiting_for_locks(seconds):
+            show()
+    show()
+with_connection(show_limits)
+"""
+
+
+def test_a_wait_for_locks_is_shortened_and_restored(site: LiveSite) -> None:
+    limits = site.manage("shell", "-v0", "-c", LOCK_LIMITS).split()
+    milliseconds = [limit.removesuffix("ms").replace("4s", "4000") for limit in limits]
+    assert milliseconds == ["4000", "1500", "4000", "1", "4000", "4000"]
