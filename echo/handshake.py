@@ -4,7 +4,7 @@ Knows ASGI and no consumer; the echo, the feed and the routing use it.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -116,14 +116,19 @@ class SameOrigin(OriginValidator):
     def __init__(self, application: Any) -> None:
         super().__init__(application, settings.ALLOWED_ORIGINS)
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        """Return the coroutine of the application or of the refusal.
+
+        One of its own would stay in memory as long as the connection.
+        """
         if problem := host_problem(scope["headers"]):
-            return await refuse(send, 400, problem)
+            return refuse(send, 400, problem)
         host = header(scope["headers"], b"host") or ""
         origin = header(scope["headers"], b"origin")
         if origin is None or self.same(origin, host) or self.allowed(origin):
-            return await self.application(scope, receive, send)
-        return await refuse(
+            application: Awaitable[None] = self.application(scope, receive, send)
+            return application
+        return refuse(
             send,
             403,
             f"expected an Origin with the host {host[:SHOWN_CHARACTERS]}, got "

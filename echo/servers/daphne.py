@@ -6,7 +6,6 @@ import os
 import re
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from email.utils import formatdate
 from functools import partial
@@ -41,8 +40,10 @@ from echo.servers.core import (
     MAX_UNREAD_MESSAGES,
     SHUTDOWN_SECONDS,
     DeferringCore,
+    encode_frame,
     scope_of,
 )
+from echo.servers.events import EventQueue, Gate
 from echo.servers.garbage import exempt_modules
 from echo.servers.heads import Head
 from echo.servers.stalled import SWEEP_SECONDS, Backlog, StallDetector
@@ -68,8 +69,7 @@ class Drain:
     """
 
     def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
-        self.writable = asyncio.Event()  # set while the transport's buffer has room
-        self.writable.set()
+        self.writable = Gate()  # open while the transport's buffer has room
         self.on_change = on_change  # called after every change of `writable`
 
     def pauseProducing(self) -> None:
@@ -100,18 +100,18 @@ class WebSocketProtocol(Protocol):
         self.server = server  # has the settings, and the application
         # The WebSocket protocol, without I/O.
         self.core = DeferringCore(max_size=server.websocket_max_message_size or None)
-        self.events: deque[dict[str, Any]] = deque()  # for the application's `receive`
-        self.unread_bytes = 0  # of the messages in `events`
-        # What `receive` awaits; done when an event has been queued.
-        self.arrival: asyncio.Future[None] | None = None
+        self.queue = EventQueue()  # events for the application
+        self.unread_bytes = 0  # of the messages in `queue`
         self.reading_paused = False  # the transport's reading is paused
         self.turn_scheduled = False  # `take_turn` will run in the loop's next iteration
         # What `send` waits for while the transport's buffer is full.
         self.drain = Drain(self.regulate_reading)
-        self.closed = asyncio.Event()  # set when the TCP connection has ended
+        self.has_ended = False  # the TCP connection
+        # Done when it has ended; None unless a shutdown waits for it.
+        self.end: asyncio.Future[None] | None = None
         # Cuts the connection if the client does not end it after the closing handshake.
         self.close_timer: asyncio.TimerHandle | None = None
-        # The application's last event is in `events`, or has been read.
+        # The application's last event is in `queue`, or has been read.
         self.disconnect_queued = False
         self.refusal: Response | None = None  # the response that refuses the handshake
         self.opened_at = time.monotonic()
@@ -133,6 +133,9 @@ class WebSocketProtocol(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.last_received_at = time.monotonic()
+        if (message := self.core.read_alone(data)) is not None:
+            self.message_received(message, len(data))
+            return
         if not self.core.reader.eof:
             self.core.receive_data(data)
             self.process()
@@ -164,9 +167,19 @@ class WebSocketProtocol(Protocol):
         if not self.disconnect_queued:
             self.queue_disconnect(ABNORMAL_CLOSURE)
         self.drain.resumeProducing()  # a `send` that waits would wait for ever
-        self.closed.set()
+        self.has_ended = True
+        if self.end is not None and not self.end.done():
+            self.end.set_result(None)
         self.server.protocol_disconnected(self)
         self.log("disconnected")
+
+    def future_end(self) -> asyncio.Future[None]:
+        """Return what is done when the TCP connection has ended."""
+        if self.end is None:
+            self.end = asyncio.get_running_loop().create_future()
+            if self.has_ended:
+                self.end.set_result(None)
+        return self.end
 
     # --- the sans-I/O core: frames -----------------------------------------------------
 
@@ -187,21 +200,20 @@ class WebSocketProtocol(Protocol):
                 self.queue_disconnect(close.code, close.reason)
         elif frame.opcode is Opcode.PONG:
             self.ping_sent_at = None
-        elif frame.opcode is not Opcode.PING:
-            self.message_received(frame)
+        elif frame.opcode is Opcode.TEXT:
+            self.message_received(bytes(frame.data).decode(), len(frame.data))
+        elif frame.opcode is Opcode.BINARY:
+            self.message_received(bytes(frame.data), len(frame.data))
 
-    def message_received(self, message: Frame) -> None:
-        """Queue a message; pause reading if the application has too much unread."""
+    def message_received(self, message: str | bytes, size: int) -> None:
+        """Queue a message of so many bytes; pause reading if the application has too much unread."""
         if self.disconnect_queued:
             return  # no event may follow a disconnect
-        payload = bytes(message.data)
-        self.unread_bytes += len(payload)
-        if message.opcode is Opcode.TEXT:
-            self.queue_event({"type": "websocket.receive", "text": payload.decode()})
-        else:
-            self.queue_event({"type": "websocket.receive", "bytes": payload})
+        self.unread_bytes += size
+        kind = "text" if isinstance(message, str) else "bytes"
+        self.queue.put_nowait({"type": "websocket.receive", kind: message})
         too_much = (
-            len(self.events) >= MAX_UNREAD_MESSAGES
+            len(self.queue) >= MAX_UNREAD_MESSAGES
             or self.unread_bytes >= MAX_UNREAD_BYTES
         )
         if too_much:
@@ -209,13 +221,16 @@ class WebSocketProtocol(Protocol):
 
     def flush(self) -> None:
         """Write the core's bytes; an empty chunk ends the stream."""
-        if self.closed.is_set():
-            return
         for data in self.core.data_to_send():
             if data:
-                self.transport.write(data)
-            else:
+                self.write(data)
+            elif not self.has_ended:
                 self.end_writing()
+
+    def write(self, data: bytes) -> None:
+        """Write bytes, at once if none are waiting; no-op if the connection has ended."""
+        if not self.has_ended:
+            write_now(self.transport, data)
 
     def end_writing(self) -> None:
         """Close the connection for writing, and discard what still arrives.
@@ -250,7 +265,7 @@ class WebSocketProtocol(Protocol):
         """
         if not self.drain.writable.is_set():
             self.pause_reading()
-        elif self.disconnect_queued or not self.events:
+        elif self.disconnect_queued or not self.queue.events:
             self.resume_reading()
 
     def pause_reading(self) -> None:
@@ -277,7 +292,7 @@ class WebSocketProtocol(Protocol):
     def take_turn(self) -> None:
         """Parse the next turn's frames."""
         self.turn_scheduled = False
-        if self.core.turn_over and not self.closed.is_set():
+        if self.core.turn_over and not self.has_ended:
             self.core.take_turn()
             self.process()
             self.regulate_reading()
@@ -295,7 +310,7 @@ class WebSocketProtocol(Protocol):
             "client": "{}:{}".format(*client) if client else None,
         }
         self.log("connecting")
-        self.queue_event({"type": "websocket.connect"})
+        self.queue.put_nowait({"type": "websocket.connect"})
         task = self.server.create_application(self, scope)
         task.add_done_callback(self.application_ended)
 
@@ -339,16 +354,10 @@ class WebSocketProtocol(Protocol):
 
     # --- ASGI: the application ---------------------------------------------------------
 
-    def queue_event(self, event: dict[str, Any]) -> None:
-        """Queue an event for the application."""
-        self.events.append(event)
-        if self.arrival and not self.arrival.done():
-            self.arrival.set_result(None)
-
     def queue_disconnect(self, code: int, reason: str = "") -> None:
         """Queue the application's last event."""
         self.disconnect_queued = True
-        self.queue_event(
+        self.queue.put_nowait(
             {"type": "websocket.disconnect", "code": code, "reason": reason}
         )
 
@@ -358,23 +367,23 @@ class WebSocketProtocol(Protocol):
         An application that asks for the next event has handled the one before: a deferred
         end is due when there are no more.
         """
-        while not self.events:
+        queue = self.queue
+        if not queue.events:
             self.core.application_waits = True
             if self.core.deferred is not None:
                 self.core.apply_deferred()
                 self.process()
-                continue
-            self.arrival = asyncio.get_running_loop().create_future()
-            await self.arrival
-        event = self.events.popleft()
-        if not self.events:
+            await queue.wait()
+        event = queue.take()
+        if not queue.events:
             self.unread_bytes = 0
             self.resume_reading()
         return event
 
     async def send(self, message: dict[str, Any]) -> None:
         """ASGI ``send``: wait until the client has read enough, and act on the message."""
-        await self.drain.writable.wait()
+        if not self.drain.writable.is_set():
+            await self.drain.writable.wait()
         if message["type"] == "websocket.send":
             if self.core.state is State.OPEN:
                 self.send_message(message)
@@ -391,16 +400,15 @@ class WebSocketProtocol(Protocol):
 
     def send_message(self, message: dict[str, Any]) -> None:
         if (data := message.get("bytes")) is not None:
-            self.core.send_binary(data)
+            self.write(encode_frame(Opcode.BINARY, data))
         else:
-            self.core.send_text(message["text"].encode())
-        self.flush()
+            self.write(encode_frame(Opcode.TEXT, message["text"].encode()))
 
     def write_at_once(self, frames: bytes) -> bool:
         """Write whole frames at once if that needs no wait: see WRITE_EXTENSION."""
         if (
             self.core.state is not State.OPEN
-            or self.closed.is_set()
+            or self.has_ended
             or not self.drain.writable.is_set()
         ):
             return False
@@ -479,7 +487,7 @@ class WebSocketProtocol(Protocol):
         One that was cancelled closes with 1012, one that raised with 1011; any other is cut.
         Daphne checks for ended applications once a second only, and logs exceptions then.
         """
-        if self.closed.is_set():
+        if self.has_ended:
             return
         if self.core.state is State.OPEN:
             if task.cancelled():
@@ -597,6 +605,7 @@ class FaithfulServer(daphne.server.Server):
         # sockets open: the main thread waits for the closing handshakes instead.
         if threading.current_thread() is not threading.main_thread():
             atexit.register(self.stop_and_wait)
+        exempt_modules()  # before it listens: nobody waits for it then
         try:
             super().run()
         finally:
@@ -610,7 +619,6 @@ class FaithfulServer(daphne.server.Server):
         self.http_factory.protocol = GuardedChannel
         # Twisted offers HTTP/2 if `h2` is installed, and the guard reads HTTP/1.1 only.
         self.http_factory.acceptableProtocols = lambda: [b"http/1.1"]
-        exempt_modules()
         if self.when_ready:
             self.when_ready()
 
@@ -689,7 +697,7 @@ class FaithfulServer(daphne.server.Server):
             await asyncio.wait(responses, timeout=RESPONSE_SECONDS)
         for task in responses:
             task.cancel()
-        closings = [asyncio.ensure_future(p.closed.wait()) for p in sockets]
+        closings = [protocol.future_end() for protocol in sockets]
         endings = [*tasks.values(), *closings]
         if endings:
             await asyncio.wait(endings, timeout=SHUTDOWN_SECONDS)

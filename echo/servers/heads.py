@@ -39,6 +39,16 @@ CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?
 BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 # Without CONNECT, which is for proxies.
 METHODS = frozenset(method.encode() for method in HTTPMethod) - {b"CONNECT"}
+# The names that every browser sends: one object for all connections, which keep their heads.
+NAMES = {
+    name: name
+    for name in (
+        b"host connection pragma cache-control user-agent upgrade origin cookie accept "
+        b"accept-encoding accept-language sec-websocket-version sec-websocket-key "
+        b"sec-websocket-extensions sec-websocket-protocol sec-fetch-dest sec-fetch-mode "
+        b"sec-fetch-site x-forwarded-for x-forwarded-proto x-real-ip"
+    ).split()
+}
 # Refused when repeated: two readers of the request could take different ones.
 SINGLE_HANDSHAKE_HEADERS = (b"origin", b"sec-websocket-key", b"sec-websocket-version")
 
@@ -134,7 +144,8 @@ def parse_head(data: bytes) -> Head:
     headers = []
     for line in lines:
         name, _, value = line.partition(b":")
-        headers.append((name.lower(), value.strip(b" \t")))
+        name = name.lower()
+        headers.append((NAMES.get(name, name), value.strip(b" \t")))
     version = b"HTTP/1.0" if minor == b"0" else b"HTTP/1.1"
     return Head(method, target, version, headers)
 

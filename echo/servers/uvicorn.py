@@ -23,6 +23,7 @@ from uvicorn.protocols.utils import (
     get_client_addr,
     get_path_with_query_string,
 )
+from websockets.frames import Opcode
 from websockets.protocol import State
 
 from echo.protocol import CUT_EXTENSION, WRITE_EXTENSION, CloseCode
@@ -33,8 +34,10 @@ from echo.servers.core import (
     MAX_UNREAD_MESSAGES,
     SHUTDOWN_SECONDS,
     DeferringCore,
+    encode_frame,
     scope_of,
 )
+from echo.servers.events import EventQueue, Gate
 from echo.servers.garbage import exempt_modules
 from echo.servers.guard import Guard
 from echo.servers.heads import Head, Refusal
@@ -75,8 +78,8 @@ class WebSocketMethods(TlsClose):
     """
 
     conn: DeferringCore
-    queue: asyncio.Queue[dict[str, Any]]  # events for the application
-    writable: asyncio.Event  # set while the transport's buffer has room
+    queue: EventQueue  # events for the application
+    writable: Gate  # open while the transport's buffer has room
     handle_events: Callable[[], None]
     stock_send: Callable[[Any], Awaitable[None]]
     stock_shutdown: Callable[[], None]
@@ -137,13 +140,14 @@ class WebSocketMethods(TlsClose):
         end is due when there are no more.
         """
         queue = self.queue
-        if queue.empty():
+        if not queue.events:
             self.conn.application_waits = True
             if self.conn.deferred is not None:
                 self.conn.apply_deferred()
                 self.process()
-        event = await queue.get()
-        if queue.empty():
+            await queue.wait()
+        event = queue.take()
+        if not queue.events:
             self.unread_bytes = 0
             if self.read_paused:
                 self.read_on()
@@ -153,6 +157,9 @@ class WebSocketMethods(TlsClose):
         """Parse the first turn of a packet, and schedule the rest."""
         if self.quiet_timer is not None:
             self.close_over_tls()  # starts the timer again
+        if (message := self.conn.read_alone(data)) is not None:
+            self.message_received(message, len(data))
+            return
         self.conn.receive_data(data)
         self.process()
         self.end_turn()
@@ -165,7 +172,7 @@ class WebSocketMethods(TlsClose):
         """Pause reading while a packet has frames left; schedule them if all is read."""
         if self.conn.turn_over and not self.transport.is_closing():
             self.pause_reading()
-            if self.queue.empty() or self.close_sent:
+            if not self.queue.events or self.close_sent:
                 self.read_on()
 
     def pause_reading(self) -> None:
@@ -197,7 +204,7 @@ class WebSocketMethods(TlsClose):
             return
         self.conn.take_turn()
         self.process()
-        if self.queue.empty() or self.close_sent:
+        if not self.queue.events or self.close_sent:
             self.read_on()
 
     def eof_received(self) -> bool:
@@ -214,23 +221,26 @@ class WebSocketMethods(TlsClose):
         return True
 
     def send_receive_event_to_app(self) -> None:
-        """Queue a message; pause reading if the application has too much unread.
+        """Pass a message on that uvicorn has taken from the core."""
+        payload = bytes(self.frames.pop())  # the core has joined the fragments
+        if self.curr_msg_data_type == "text":  # the core has checked the UTF-8
+            self.message_received(payload.decode(), len(payload))
+        else:
+            self.message_received(payload, len(payload))
+
+    def message_received(self, message: str | bytes, size: int) -> None:
+        """Queue a message of so many bytes; pause reading if the application has too much unread.
 
         uvicorn pauses after each message.
         """
-        payload = bytes(self.frames.pop())  # the core has joined the fragments
         if self.close_sent:
             return  # no event may follow a disconnect
-        if self.curr_msg_data_type == "text":  # the core has checked the UTF-8
-            self.queue.put_nowait(
-                {"type": "websocket.receive", "text": payload.decode()}
-            )
-        else:
-            self.queue.put_nowait({"type": "websocket.receive", "bytes": payload})
-        self.unread_bytes += len(payload)
+        kind = "text" if isinstance(message, str) else "bytes"
+        self.queue.put_nowait({"type": "websocket.receive", kind: message})
+        self.unread_bytes += size
         if (
             self.unread_bytes >= MAX_UNREAD_BYTES
-            or self.queue.qsize() >= MAX_UNREAD_MESSAGES
+            or len(self.queue) >= MAX_UNREAD_MESSAGES
         ):
             self.pause_reading()
 
@@ -248,10 +258,9 @@ class WebSocketMethods(TlsClose):
         if self.transport.is_closing():  # the client has gone without a close frame
             raise ClientDisconnected
         if (data := message.get("bytes")) is not None:
-            self.conn.send_binary(data)
+            self.transport.write(encode_frame(Opcode.BINARY, data))
         else:
-            self.conn.send_text(message["text"].encode())
-        self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.write(encode_frame(Opcode.TEXT, message["text"].encode()))
 
     def write_at_once(self, frames: bytes) -> bool:
         """Write whole frames at once if that needs no wait: see WRITE_EXTENSION."""
@@ -279,7 +288,11 @@ class WebSocketMethods(TlsClose):
         self.process()
         # Frames that arrived before the handshake's response have waited until now.
         self.end_turn()
-        if self.read_paused and self.queue.empty() and not self.transport.is_closing():
+        if (
+            self.read_paused
+            and not self.queue.events
+            and not self.transport.is_closing()
+        ):
             self.read_on()
 
     def accept(self, message: dict[str, Any]) -> None:
@@ -408,7 +421,7 @@ class WebSocketMethods(TlsClose):
         self.writable.set()
         if not self.read_paused:
             self.resume_reading()
-        elif self.queue.empty() or self.close_sent:
+        elif not self.queue.events or self.close_sent:
             self.read_on()
 
 
@@ -444,8 +457,8 @@ def prepare_servers(server: Any) -> None:
     stock_startup = server.startup
 
     async def startup(self: Any, *arguments: Any, **options: Any) -> None:
+        exempt_modules()  # before it listens: nobody waits for it then
         await stock_startup(self, *arguments, **options)
-        exempt_modules()
         connections = self.server_state.connections
         self.sweeping = asyncio.create_task(cut_stalled(connections), name="sweep")
 
@@ -521,6 +534,7 @@ class HttpMethods(TlsClose):
         websocket = self.ws_protocol_class(
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
+        websocket.queue, websocket.writable = EventQueue(), Gate()
         websocket.connection_made(self.transport)
         self.transport.set_protocol(websocket)
         # Each refers to this object, and would wait for the garbage collector.
