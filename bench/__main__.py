@@ -14,7 +14,8 @@ from bench import report
 from bench.report import ROWS
 from bench.runs import Figure, Redis, Result, Run, plan
 from bench.servers import LOAD_CORE, VAR
-from echo.load.generator import LoadError, Unavailable, build
+from echo.load.errors import LoadError, Unavailable
+from echo.load.generator import build
 
 ROUNDS = 3
 HEAVY_ROUNDS = 2
@@ -123,7 +124,6 @@ def add(results: Results, result: Result) -> None:
 
 def main(arguments: list[str]) -> int:
     options = make_parser().parse_args(arguments)
-    VAR.mkdir(exist_ok=True)
     try:
         build(VAR)
     except Unavailable as reason:

@@ -5,7 +5,6 @@ an echo that differs in a byte, or a status that was not expected fails the run.
 """
 
 import contextlib
-import http.client
 import json
 import math
 import socket
@@ -14,10 +13,12 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from websockets.uri import WebSocketURI, parse_uri
 
+from bench import postgres
 from bench.operator import operator, sign_in
 from bench.servers import (
     CONTESTANTS,
@@ -29,14 +30,16 @@ from bench.servers import (
     renew_database,
     running,
 )
-from echo.load.generator import Load, frame, handshake
+from echo.load.delivery import Publisher, deliver
+from echo.load.generator import AT_ONCE, Load, Opened, frame, handshake
+from echo.load.publishing import EVENTS_IN_A_REQUEST, FeedPublisher
 from echo.tests.survival import backends
 
 TIMEOUT_SECONDS = 30.0
 OURS = ("uvicorn, ours", "daphne, ours")
 # An event's data is 100 bytes of JSON.
 TEXT = "0123456789abcdef" * 5
-AT_ONCE = 10  # events
+EVENTS_AT_ONCE = 10
 # Rounds of a fan-out go on for so long, and are at least two and at most twenty.
 FANOUT_SECONDS = 1.0
 SINGLES = 7
@@ -48,9 +51,7 @@ WARM_UP_SECONDS = 0.3
 IDLE_READERS = 2000
 OWN_TOPIC_EVENTS = 1000
 OPERATOR_TURNS = 2
-STORM_CLIENTS, STORM_EVENTS = 2000, 500
-# The most that one POST takes.
-POST_EVENTS = 100
+STORM_CLIENTS, STORM_EVENTS, STORM_RETRIES = 2000, 500, 20_000
 
 
 class Figure(NamedTuple):
@@ -108,9 +109,15 @@ class Bench:
         return parse_uri(f"ws://127.0.0.1:{port or self.server.port}{path}")
 
     def open_readers(
-        self, count: int, query: str = "", kinds: int = 1, at_once: int = 100
-    ) -> float:
-        """Open readers, ``{n}`` in the query being each one's kind; return how long it took."""
+        self,
+        count: int,
+        query: str = "",
+        *,
+        kinds: int = 1,
+        at_once: int = AT_ONCE,
+        retries: int = 0,
+    ) -> Opened:
+        """Open readers, ``{n}`` in the query being each one's kind."""
         contestant = self.contestant
         first = frame(contestant.first, text=True) if contestant.first else b""
         return self.load.open(
@@ -120,76 +127,29 @@ class Bench:
             first=first,
             kinds=kinds,
             at_once=at_once,
-        ).seconds
+            retries=retries,
+        )
 
-    def publisher(self) -> "Publisher":
+    def feed_publisher(self) -> FeedPublisher:
+        return FeedPublisher(self.uri("/feed/ws"), self.token, TEXT)
+
+    def publisher(self) -> "FeedPublisher | PeerPublisher":
         if self.contestant.is_ours:
-            return FeedPublisher(self.server.port, self.token)
+            return self.feed_publisher()
         return PeerPublisher(self.server.port)
 
-
-# --- publishing ------------------------------------------------------------------------
-
-
-class Publisher:
-    """Publishes numbered events, and reads the numbers of those that arrived."""
-
-    def publish(self, topics: list[str]) -> None:
-        """Publish an event on each topic, numbered from 0."""
-        raise NotImplementedError
-
-    def number(self, event: bytes) -> int:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        raise NotImplementedError
+    def deliver(
+        self, publisher: Publisher, topics: Sequence[str], readers: int | None = None
+    ) -> float:
+        """Publish an event on each topic; return how long until the last reader's last."""
+        in_order = self.contestant.keeps_order
+        return deliver(self.load, publisher, topics, readers=readers, in_order=in_order)
 
 
-class FeedPublisher(Publisher):
-    """Publishes to the feed over one HTTP connection."""
-
-    def __init__(self, port: int, token: str) -> None:
-        self.connection = http.client.HTTPConnection(
-            "127.0.0.1", port, timeout=TIMEOUT_SECONDS
-        )
-        self.headers = {
-            "Authorization": f"Bearer {token}",
-            "Content-Type": "application/json",
-        }
-        self.used_at = 0.0  # when, by time.monotonic()
-
-    def publish(self, topics: list[str]) -> None:
-        if time.monotonic() - self.used_at > 2:
-            self.connection.close()  # the server closes it after five seconds or more
-        for start in range(0, len(topics), POST_EVENTS):
-            self.post(
-                [
-                    {"topic": topic, "data": {"n": n, "data": TEXT}}
-                    for n, topic in enumerate(
-                        topics[start : start + POST_EVENTS], start
-                    )
-                ]
-            )
-        self.used_at = time.monotonic()
-
-    def post(self, events: list[dict[str, object]]) -> str:
-        """Publish events; return the last one's id."""
-        body = json.dumps(events)
-        self.connection.request("POST", "/feed/publish", body, self.headers)
-        answer = self.connection.getresponse()
-        text = answer.read()
-        if answer.status != 201:
-            raise RuntimeError(f"expected 201, got {answer.status} {text!r}")
-        return str(json.loads(text)["events"][-1]["id"])
-
-    def number(self, event: bytes) -> int:
-        return int(json.loads(event)["data"]["n"])
-
-    def close(self) -> None:
-        self.connection.close()
+# --- fan-out ---------------------------------------------------------------------------
 
 
-class PeerPublisher(Publisher):
+class PeerPublisher:
     """Publishes by the messages of one more WebSocket; the peers know no topics."""
 
     def __init__(self, port: int) -> None:
@@ -200,9 +160,12 @@ class PeerPublisher(Publisher):
         if b" 101 " not in (answer := self.socket.recv(65536)):
             raise RuntimeError(f"expected 101, got {answer!r}")
 
-    def publish(self, topics: list[str]) -> None:
+    def publish(self, topics: Sequence[str]) -> float:
         texts = [json.dumps({"n": n, "data": TEXT}) for n in range(len(topics))]
-        self.socket.sendall(b"".join(frame(t.encode(), text=True) for t in texts))
+        frames = b"".join(frame(text.encode(), text=True) for text in texts)
+        began = time.monotonic()
+        self.socket.sendall(frames)
+        return began
 
     def number(self, event: bytes) -> int:
         """Return an event's number; Socket.IO's events are ``42["event", TEXT]``."""
@@ -213,30 +176,34 @@ class PeerPublisher(Publisher):
         self.socket.close()
 
 
-# --- fan-out ---------------------------------------------------------------------------
+def deliver_batches(bench: Bench, publisher: Publisher) -> Figure:
+    """Publish ten events at once, some times; return the deliveries a second."""
+    meter = Meter(bench)
+    batches: list[float] = []
+    while len(batches) < 2 or len(batches) < 20 and sum(batches) < FANOUT_SECONDS:
+        batches.append(bench.deliver(publisher, ["news"] * EVENTS_AT_ONCE))
+    deliveries = EVENTS_AT_ONCE * bench.load.count
+    cpu, load = meter.read(deliveries * len(batches))
+    return Figure(deliveries / statistics.median(batches), cpu, load)
 
 
-def deliver(
-    bench: Bench, publisher: Publisher, topics: list[str], readers: int | None = None
-) -> float:
-    """Publish an event on each topic; return how long until the last reader had its last.
-
-    Reader n reads topic number n, modulo their number.
-    """
-    kinds = list(dict.fromkeys(topics))
-    in_order = bench.contestant.keeps_order
-    bench.load.expect(
-        len(topics) // len(kinds), readers=readers, kinds=len(kinds), in_order=in_order
-    )
-    began = time.monotonic()
-    publisher.publish(topics)
-    last, events = bench.load.collect()
-    for kind, received in enumerate(events):
-        numbers = [publisher.number(event) for event in received]
-        expected = list(range(kind, len(topics), len(kinds)))
-        if (numbers if in_order else sorted(numbers)) != expected:
-            raise RuntimeError(f"expected the events {expected}, got {numbers}")
-    return last - began
+def fan_out(bench: Bench, readers: int) -> Iterator[Result]:
+    """Publish ten events at once, and then single ones, to so many readers."""
+    bench.open_readers(readers)
+    publisher = bench.publisher()
+    bench.deliver(publisher, ["news"])  # warm
+    rate = deliver_batches(bench, publisher)
+    yield bench.result("readers", Figure(rate.cpu * 1e6), readers)
+    if readers == 5000:
+        yield bench.result("fanout-5000", rate)
+    if readers == 1000:
+        yield bench.result("fanout", rate)
+        meter = Meter(bench)
+        singles = [bench.deliver(publisher, ["news"]) for _ in range(SINGLES)]
+        cpu, load = meter.read(SINGLES)
+        last = statistics.median(singles) * 1e3
+        yield bench.result("single", Figure(last, cpu, load))
+    publisher.close()
 
 
 def nodes(bench: Bench, count: int) -> Iterator[Result]:
@@ -252,44 +219,14 @@ def nodes(bench: Bench, count: int) -> Iterator[Result]:
             uri = bench.uri(bench.contestant.path, node.port)
             bench.load.open(uri, 1000 // count, greetings=1)
         publisher = bench.publisher()
-        deliver(bench, publisher, ["news"])  # warm
+        bench.deliver(publisher, ["news"])  # warm
         began = sum(server.cpu_seconds() for server in servers)
-        times = [deliver(bench, publisher, ["news"] * AT_ONCE) for _ in range(20)]
+        times = [bench.deliver(publisher, ["news"] * EVENTS_AT_ONCE) for _ in range(20)]
         cpu = sum(server.cpu_seconds() for server in servers) - began
-        deliveries = AT_ONCE * 1000
+        deliveries = EVENTS_AT_ONCE * 1000
         rate = deliveries / statistics.median(times)
         yield Result("nodes", name, Figure(rate, cpu / deliveries / len(times)))
         publisher.close()
-
-
-def deliver_batches(bench: Bench, publisher: Publisher) -> Figure:
-    """Publish ten events at once, some times; return the deliveries a second."""
-    meter = Meter(bench)
-    batches: list[float] = []
-    while len(batches) < 2 or len(batches) < 20 and sum(batches) < FANOUT_SECONDS:
-        batches.append(deliver(bench, publisher, ["news"] * AT_ONCE))
-    deliveries = AT_ONCE * bench.load.count
-    cpu, load = meter.read(deliveries * len(batches))
-    return Figure(deliveries / statistics.median(batches), cpu, load)
-
-
-def fan_out(bench: Bench, readers: int) -> Iterator[Result]:
-    """Publish ten events at once, and then single ones, to so many readers."""
-    bench.open_readers(readers)
-    publisher = bench.publisher()
-    deliver(bench, publisher, ["news"])  # warm
-    rate = deliver_batches(bench, publisher)
-    yield bench.result("readers", Figure(rate.cpu * 1e6), readers)
-    if readers == 5000:
-        yield bench.result("fanout-5000", rate)
-    if readers == 1000:
-        yield bench.result("fanout", rate)
-        meter = Meter(bench)
-        singles = [deliver(bench, publisher, ["news"]) for _ in range(SINGLES)]
-        cpu, load = meter.read(SINGLES)
-        last = statistics.median(singles) * 1e3
-        yield bench.result("single", Figure(last, cpu, load))
-    publisher.close()
 
 
 def watched(bench: Bench, readers: int) -> Iterator[Result]:
@@ -299,7 +236,7 @@ def watched(bench: Bench, readers: int) -> Iterator[Result]:
         pass  # the first responses compile the templates
     bench.open_readers(readers)
     publisher = bench.publisher()
-    deliver(bench, publisher, ["news"])  # warm
+    bench.deliver(publisher, ["news"])  # warm
     for _ in range(OPERATOR_TURNS):
         rate = deliver_batches(bench, publisher)
         yield Result("operator", "nobody watches", rate)
@@ -332,10 +269,10 @@ def spread(bench: Bench, topics: int) -> Iterator[Result]:
     names = [f"spread.{n}" for n in range(topics)]
     bench.open_readers(1000, "?topic=spread.{n}", kinds=topics)
     publisher = bench.publisher()
-    deliver(bench, publisher, names)  # warm
-    events = max(topics, POST_EVENTS)
+    bench.deliver(publisher, names)  # warm
+    events = max(topics, EVENTS_IN_A_REQUEST)
     meter = Meter(bench)
-    deliver(bench, publisher, names * (events // topics))
+    bench.deliver(publisher, names * (events // topics))
     cpu, _ = meter.read(events)
     yield bench.result("topics", Figure(cpu * 1e3), topics)
     publisher.close()
@@ -347,9 +284,9 @@ def own_topics(bench: Bench, connections: int) -> Iterator[Result]:
     publisher = bench.publisher()
     readers = min(connections, OWN_TOPIC_EVENTS)
     topics = [f"own.{n}" for n in range(readers)]
-    deliver(bench, publisher, topics, readers)  # warm
+    bench.deliver(publisher, topics, readers)  # warm
     began = bench.server.loop_seconds()
-    deliver(bench, publisher, topics * (OWN_TOPIC_EVENTS // readers), readers)
+    bench.deliver(publisher, topics * (OWN_TOPIC_EVENTS // readers), readers)
     seconds = (bench.server.loop_seconds() - began) / OWN_TOPIC_EVENTS
     yield bench.result("own-topics", Figure(seconds * 1e3), connections)
     publisher.close()
@@ -372,7 +309,7 @@ def handshakes(bench: Bench) -> Iterator[Result]:
     """Open connections, 100 at a time."""
     bench.open_readers(10)  # warm
     meter = Meter(bench)
-    seconds = bench.open_readers(HANDSHAKES)
+    seconds = bench.open_readers(HANDSHAKES).seconds
     cpu, load = meter.read(HANDSHAKES)
     yield bench.result("handshakes", Figure(HANDSHAKES / seconds, cpu, load))
 
@@ -388,19 +325,24 @@ def memory(bench: Bench) -> Iterator[Result]:
 
 def storm(bench: Bench) -> Iterator[Result]:
     """Cut all clients at once; each comes back and resumes what it missed, and is live."""
-    publisher = FeedPublisher(bench.server.port, bench.token)
-    since = publisher.post([{"topic": "news", "data": 0}])
+    publisher = bench.feed_publisher()
+    _, since = publisher.post([{"topic": "news", "data": 0}])
     bench.open_readers(STORM_CLIENTS)
     bench.load.cut()
     publisher.publish(["news"] * STORM_EVENTS)
     bench.load.expect(STORM_EVENTS, readers=STORM_CLIENTS)
     meter = Meter(bench)
-    bench.open_readers(STORM_CLIENTS, f"?since={since}", at_once=STORM_CLIENTS)
+    bench.open_readers(
+        STORM_CLIENTS,
+        f"?since={since}",
+        at_once=STORM_CLIENTS,
+        retries=STORM_RETRIES,
+    )
     last, (events,) = bench.load.collect()
     cpu, load = meter.read(STORM_CLIENTS)
     if [publisher.number(event) for event in events] != list(range(STORM_EVENTS)):
         raise RuntimeError("events were lost, doubled or out of order")
-    deliver(bench, publisher, ["news"])  # live, and nothing comes twice
+    bench.deliver(publisher, ["news"])  # live, and nothing comes twice
     yield bench.result("storm", Figure(last - meter.at, cpu, load))
     publisher.close()
 
@@ -431,10 +373,9 @@ def publish(bench: Bench) -> Iterator[Result]:
 
 def poll(bench: Bench) -> Iterator[Result]:
     """Ask for what is new when nothing is."""
-    publisher = FeedPublisher(bench.server.port, bench.token)
-    since = publisher.post([{"topic": "news", "data": 0}])
-    publisher.connection.request("GET", f"/feed/poll?since={since}")
-    answer = json.loads(publisher.connection.getresponse().read())
+    publisher = bench.feed_publisher()
+    _, since = publisher.post([{"topic": "news", "data": 0}])
+    answer = json.loads(publisher.request("GET", f"/feed/poll?since={since}")[1])
     if answer["events"] or answer["last_event_id"] != since:
         raise RuntimeError(f"expected no events after {since}, got {answer}")
     publisher.close()
@@ -447,6 +388,11 @@ def poll(bench: Bench) -> Iterator[Result]:
     meter = Meter(bench)
     count, seconds = bench.load.request(request.encode(), 200, EXCHANGE_SECONDS)
     yield bench.result("poll", Figure(count / seconds, *meter.read(count)))
+
+
+def durable(name: str, calls: int, redis: Redis) -> Iterator[Result]:
+    """Publish to PostgreSQL from several processes."""
+    yield Result("postgres", name, Figure(postgres.events_a_second(calls)))
 
 
 # --- the plan --------------------------------------------------------------------------
@@ -520,6 +466,9 @@ def plan() -> Iterator[Run]:
     yield from on(OURS, "publish", publish)
     yield from on(OURS, "poll", poll)
     yield from on([*OURS, "Go", *others, *stock], "memory", memory)
+    for calls in (1, 50):
+        name = f"{postgres.PROCESSES} processes, {calls} call" + "s" * (calls > 1)
+        yield Run(("postgres",), name, partial(durable, name, calls), postgres.missing)
     for connections in (1, 1000, 10_000):
         heavy = connections > 1000
         yield from on(OURS, "own-topics", own_topics, connections, heavy=heavy)

@@ -12,6 +12,8 @@ from typing import IO, NamedTuple
 from websockets.headers import build_host
 from websockets.uri import WebSocketURI
 
+from echo.load.errors import LoadError, Unavailable
+
 SOURCE = Path(__file__).with_name("load.c")
 # Any 16 bytes in base64: load.c knows the one right answer to it.
 KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
@@ -21,23 +23,11 @@ AT_ONCE = 100
 MASK = b"wsdm"
 
 
-class LoadError(Exception):
-    """The server did not do what was expected; the text says what it did."""
+class Opened(NamedTuple):
+    """How opening connections went."""
 
-
-class Unavailable(Exception):
-    """The load generator cannot run here; the text says what is missing."""
-
-
-class Span(NamedTuple):
-    """When something began and ended, by time.monotonic()."""
-
-    began: float
-    ended: float
-
-    @property
-    def seconds(self) -> float:
-        return self.ended - self.began
+    seconds: float
+    refused: int  # handshakes that were refused, and tried again
 
 
 class Collected(NamedTuple):
@@ -65,6 +55,7 @@ def build(directory: Path) -> Path:
     program = directory / f"load-{name}"
     if program.exists():
         return program
+    directory.mkdir(parents=True, exist_ok=True)
     if not (compiler := shutil.which("cc")):
         raise Unavailable(
             "no cc, which compiles it (Debian: apt-get install gcc libc6-dev)"
@@ -125,24 +116,26 @@ class Load:
         first: bytes = b"",
         at_once: int = AT_ONCE,
         kinds: int = 1,
-    ) -> Span:
+        retries: int = 0,
+    ) -> Opened:
         """Open more WebSockets, each until it has had its ``greetings``.
 
         ``{n}`` in the URI is the connection's number modulo ``kinds``; ``first`` is sent by
-        each after the handshake. Raises LoadError.
+        each after the handshake. So many handshakes may be refused because the server is
+        busy. Raises LoadError.
         """
         request = handshake(uri)
-        began, ended = self.command(
-            f"open {count} {at_once} {greetings} {kinds} {len(request)} {len(first)} "
-            f"{resolve(uri)} {uri.port}",
+        began, ended, refused = self.command(
+            f"open {count} {at_once} {greetings} {kinds} {retries} {len(request)} "
+            f"{len(first)} {resolve(uri)} {uri.port}",
             request + first,
         )
         self.count += count
-        return Span(float(began), float(ended))
+        return Opened(float(ended) - float(began), int(refused))
 
     def open_plain(self, uri: WebSocketURI, count: int) -> None:
         """Open TCP connections, for `request`. Raises LoadError."""
-        self.command(f"open {count} {AT_ONCE} 0 1 0 0 {resolve(uri)} {uri.port}")
+        self.command(f"open {count} {AT_ONCE} 0 1 0 0 0 {resolve(uri)} {uri.port}")
         self.count += count
 
     def expect(

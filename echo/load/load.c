@@ -5,10 +5,12 @@
  * compares every byte. Each command is a line, with bytes behind it where the line says how
  * many, and is answered before the next one is read:
  *
- *   open COUNT AT_ONCE GREETINGS KINDS REQUEST FIRST HOST PORT    opened BEGAN ENDED
+ *   open COUNT AT_ONCE GREETINGS KINDS RETRIES REQUEST FIRST HOST PORT
+ *                                                           opened BEGAN ENDED REFUSED
  *       Opens connections, AT_ONCE at a time. The bytes: a REQUEST, in which {n} is the
  *       connection's number % KINDS (none: plain TCP), and what is sent FIRST after a 101.
- *       A connection is open once it has had so many messages as GREETINGS.
+ *       A connection is open once it has had so many messages as GREETINGS. Handshakes that
+ *       are REFUSED with 429 or 503 are tried again a second later, RETRIES times in all.
  *   expect EVENTS KINDS READERS ORDERED                     armed
  *       From here on, each of the first READERS connections gets so many EVENTS and the
  *       others none. Connection n must get the same bytes as connection n % KINDS, in the
@@ -51,6 +53,7 @@ enum {
     MAX_REPLY = 2 << 20,     /* a longer frame or response is an error */
     TURN_EVENTS = 512,       /* connections served between two calls of epoll_wait */
     SILENCE_SECONDS = 30,    /* without any progress for so long, the run has failed */
+    RETRY_SECONDS = 1,       /* after a refused handshake */
     MAX_QUOTED = 120,        /* bytes of a message that an error quotes */
 };
 
@@ -71,7 +74,8 @@ struct bytes {
 struct connection {
     int fd;
     unsigned number;     /* its place in the table */
-    enum { CONNECTING, UPGRADING, GREETING, OPEN } stage;
+    enum { REFUSED, CONNECTING, UPGRADING, GREETING, OPEN } stage;
+    double retry_at;     /* when a refused one tries again */
     unsigned greetings;  /* messages that it still has to get before it is open */
     unsigned events;     /* how many of the expected events it has */
     uint64_t digest;     /* of those events */
@@ -92,6 +96,7 @@ static unsigned long progress;
 static struct {
     struct addrinfo *address;
     unsigned target, greetings, kinds, under_way;
+    unsigned retries, refused, away; /* away: refused ones that wait to try again */
     struct bytes request, first;
 } opening;
 
@@ -181,23 +186,29 @@ static void send_small(struct connection *c, const void *data, size_t length)
 
 /* --- opening --------------------------------------------------------------------------- */
 
-static void start_connection(void)
+static void start_connecting(struct connection *c)
 {
-    struct connection *c = calloc(1, sizeof *c);
     int on = 1;
-    c->number = count;
-    c->greetings = opening.greetings;
+    c->stage = CONNECTING;
     c->fd = socket(opening.address->ai_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (c->fd < 0)
-        fail("connection %u: %s: raise the limit of open files (ulimit -n)", count,
+        fail("connection %u: %s: raise the limit of open files (ulimit -n)", c->number,
              strerror(errno));
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (connect(c->fd, opening.address->ai_addr, opening.address->ai_addrlen) < 0 &&
         errno != EINPROGRESS)
-        fail("connection %u cannot be opened: %s", count, strerror(errno));
+        fail("expected a server, got: %s: start it, or mend the address", strerror(errno));
     watch(c, EPOLL_CTL_ADD, EPOLLOUT);
+}
+
+static void start_connection(void)
+{
+    struct connection *c = calloc(1, sizeof *c);
+    c->number = count;
+    c->greetings = opening.greetings;
     connections[count++] = c;
     opening.under_way++;
+    start_connecting(c);
 }
 
 static void finish_opening(struct connection *c)
@@ -216,7 +227,7 @@ static void finish_connecting(struct connection *c)
     socklen_t size = sizeof error;
     getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error)
-        fail("connection %u cannot be opened: %s", c->number, strerror(error));
+        fail("expected a server, got: %s: start it, or mend the address", strerror(error));
     watch(c, EPOLL_CTL_MOD, EPOLLIN);
     if (!opening.request.length) {
         finish_opening(c);
@@ -238,6 +249,30 @@ static void finish_connecting(struct connection *c)
     c->stage = UPGRADING;
 }
 
+/* Close a connection that was refused, to try again. Fails if there is no try left. */
+static void take_refusal(struct connection *c, int status, const char *head,
+                         const char *body, size_t length)
+{
+    if ((status != 429 && status != 503) || opening.refused == opening.retries)
+        fail("expected 101 Switching Protocols, got %.*s: %.*s", (int)strcspn(head, "\r\n"),
+             head, 4 * quoted(length), body);
+    close(c->fd);
+    c->stage = REFUSED;
+    c->retry_at = now() + RETRY_SECONDS;
+    opening.refused++;
+    opening.away++;
+}
+
+/* Let those try again that were refused long enough ago. */
+static void retry_refused(double time)
+{
+    for (unsigned n = 0; n < count && opening.away; n++)
+        if (connections[n]->stage == REFUSED && connections[n]->retry_at <= time) {
+            opening.away--;
+            start_connecting(connections[n]);
+        }
+}
+
 /* Return the length of the response's head, or 0 if it is not complete. */
 static size_t take_head(struct connection *c, unsigned char *data, size_t length)
 {
@@ -245,9 +280,12 @@ static size_t take_head(struct connection *c, unsigned char *data, size_t length
     if (!end)
         return 0;
     size_t size = end + 4 - data;
-    if (size < 12 || memcmp(data, "HTTP/1.1 101", 12))
-        fail("expected 101 Switching Protocols, got %.*s", (int)length, data);
     end[3] = 0; /* a string that ends with the last header's line */
+    int status = size < 12 ? 0 : atoi((char *)data + 9);
+    if (status != 101) {
+        take_refusal(c, status, (char *)data, (char *)data + size, length - size);
+        return 0;
+    }
     if (!strcasestr((char *)data, ACCEPT))
         fail("expected the Sec-WebSocket-Accept of our key, got %s", data);
     if (opening.first.length)
@@ -264,8 +302,8 @@ static void take_event(struct connection *c, const unsigned char *payload, size_
 {
     char line[32];
     if (c->number >= expecting.readers || c->events == expecting.events)
-        fail("connection %u got an event too many: %.*s", c->number, quoted(length),
-             payload);
+        fail("connection %u got a message that is one too many, or comes too late: %.*s",
+             c->number, quoted(length), payload);
     progress++;
     uint64_t own = digest(payload, length);
     c->digest = expecting.is_ordered ? c->digest * 31 + own : c->digest + own;
@@ -447,6 +485,8 @@ static void read_connection(struct connection *c)
             size = take_frame(c, buffer + used, length - used);
         used += size;
     } while (size && used < length);
+    if (c->stage == REFUSED)
+        used = length;
     if (length - used > MAX_REPLY)
         fail("connection %u got a response of more than %d bytes", c->number, MAX_REPLY);
     c->left.length = 0;
@@ -485,6 +525,8 @@ static void run(const unsigned *left, double until, const char *what)
     while (*left) {
         take_turn(until ? 1 : 100);
         time = now();
+        if (opening.away)
+            retry_refused(time);
         if (until && time >= until)
             return;
         if (progress != seen) {
@@ -513,20 +555,22 @@ static void open_connections(const char *arguments)
     size_t request, first;
     char host[64], port[8];
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
-    if (sscanf(arguments, "%u %u %u %u %zu %zu %63s %7s", &more, &at_once,
-               &opening.greetings, &opening.kinds, &request, &first, host, port) != 8 ||
+    if (sscanf(arguments, "%u %u %u %u %u %zu %zu %63s %7s", &more, &at_once,
+               &opening.greetings, &opening.kinds, &opening.retries, &request, &first, host,
+               port) != 9 ||
         !opening.kinds ||
         getaddrinfo(host, port, &hints, &opening.address))
         fail("open: expected numbers and an address, got %s", arguments);
     read_bytes(&opening.request, request);
     read_bytes(&opening.first, first);
     opening.target = count + more;
+    opening.refused = 0;
     connections = realloc(connections, opening.target * sizeof *connections);
     double began = now();
     while (count < opening.target && opening.under_way < at_once)
         start_connection();
     run(&opening.under_way, 0, "connections do not open");
-    printf("opened %.9f %.9f\n", began, now());
+    printf("opened %.9f %.9f %u\n", began, now(), opening.refused);
     freeaddrinfo(opening.address);
 }
 
