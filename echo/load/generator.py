@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -19,6 +20,8 @@ SOURCE = Path(__file__).with_name("load.c")
 KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
 # Connections that are opened at a time.
 AT_ONCE = 100
+# A command fails when nothing has come for so long.
+SILENCE_SECONDS = 30.0
 # Any mask will do: it hides nothing, and is prescribed.
 MASK = b"wsdm"
 
@@ -55,7 +58,10 @@ def build(directory: Path) -> Path:
     program = directory / f"load-{name}"
     if program.exists():
         return program
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"no place to build it: {error}") from None
     if not (compiler := shutil.which("cc")):
         raise Unavailable(
             "no cc, which compiles it (Debian: apt-get install gcc libc6-dev)"
@@ -77,11 +83,15 @@ def build(directory: Path) -> Path:
 class Load:
     """A running load generator and its connections. A context manager."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, silence_seconds: float = SILENCE_SECONDS
+    ) -> None:
         """Start the program, which is built in the directory. Raises Unavailable."""
         # Answers come from stdout; stderr is for crashes, and stays the parent's.
         self.process = subprocess.Popen(
-            [build(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [build(directory), str(silence_seconds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         # How many connections are open.
         self.count = 0
@@ -91,8 +101,9 @@ class Load:
 
     def __exit__(self, *exception: object) -> None:
         self.process.kill()
-        for pipe in (self.stdin, self.stdout):
-            pipe.close()
+        with suppress(BrokenPipeError):  # a command that was never read
+            self.stdin.close()
+        self.stdout.close()
         self.process.wait()
 
     @property
@@ -167,7 +178,10 @@ class Load:
         return Collected(float(last), list(found.values()))
 
     def echo(self, payload: bytes, seconds: float, *, text: bool = False) -> Exchanged:
-        """Send a message on each connection, and the next after its echo. Raises LoadError."""
+        """Send a message on each connection, and the next after its echo; at least one.
+
+        Raises LoadError.
+        """
         return self.exchange(seconds, 0, frame(payload, text=text), payload)
 
     def request(self, request: bytes, status: int, seconds: float) -> Exchanged:
@@ -192,11 +206,9 @@ class Load:
 
     def command(self, line: str, data: bytes = b"") -> list[str]:
         """Send a command; return the words of its answer. Raises LoadError."""
-        try:
+        with suppress(BrokenPipeError):  # it has failed, and its last line says why
             self.stdin.write(line.encode() + b"\n" + data)
             self.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has failed meanwhile, and its last line says why
         name, _, rest = self.stdout.readline().decode(errors="replace").partition(" ")
         if name == "error":
             raise LoadError(
@@ -242,3 +254,9 @@ def frame(payload: bytes, *, text: bool) -> bytes:
     masks = MASK * (size // 4 + 1)
     masked = int.from_bytes(payload) ^ int.from_bytes(masks[:size])
     return bytes([0x81 if text else 0x82]) + head + MASK + masked.to_bytes(size)
+
+
+def url_of(uri: WebSocketURI) -> str:
+    """Return an address as text."""
+    scheme = "wss" if uri.secure else "ws"
+    return f"{scheme}://{build_host(uri.host, uri.port, uri.secure)}{uri.resource_name}"

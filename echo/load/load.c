@@ -52,7 +52,6 @@ enum {
     READ_BYTES = 4 << 20,    /* the most that is read at once */
     MAX_REPLY = 2 << 20,     /* a longer frame or response is an error */
     TURN_EVENTS = 512,       /* connections served between two calls of epoll_wait */
-    SILENCE_SECONDS = 30,    /* without any progress for so long, the run has failed */
     RETRY_SECONDS = 1,       /* after a refused handshake */
     MAX_QUOTED = 120,        /* bytes of a message that an error quotes */
 };
@@ -90,8 +89,10 @@ static int epoll;
 static struct connection **connections;
 static unsigned count;
 static unsigned char buffer[READ_BYTES];
-/* Counts whatever brings a command nearer to its end: silence is when it stands still. */
+/* Counts whatever brings a command nearer to its end. */
 static unsigned long progress;
+/* When it has stood still for so long, the run has failed. */
+static double silence_seconds;
 
 static struct {
     struct addrinfo *address;
@@ -532,9 +533,9 @@ static void run(const unsigned *left, double until, const char *what)
         if (progress != seen) {
             seen = progress;
             since = time;
-        } else if (time - since > SILENCE_SECONDS) {
-            fail("%u of %u %s, and nothing has come for %d s", *left, count, what,
-                 SILENCE_SECONDS);
+        } else if (time - since > silence_seconds) {
+            fail("%u of %u %s, and nothing has come for %g s", *left, count, what,
+                 silence_seconds);
         }
     }
 }
@@ -639,12 +640,14 @@ static void cut_connections(void)
     expecting.readers = expecting.events = 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     char line[256], name[16];
     int end;
     struct rlimit files;
     struct epoll_event event = {.events = EPOLLIN};
+    if (argc != 2 || (silence_seconds = atof(argv[1])) <= 0)
+        fail("expected the seconds of silence as the only argument");
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
