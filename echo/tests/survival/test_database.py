@@ -19,7 +19,7 @@ from echo.tests.transports.adapters import EventStream, Refused, take_data
 
 # A client is answered within 5 s; the rest is for a machine that is busy. The lock is held
 # for as long as the test waits.
-ANSWER_SECONDS = 20.0
+ANSWER_SECONDS = 10.0
 MAX_CONNECTIONS = 10
 MORE_THAN_REMEMBERED = 3000
 MAKE_SESSION = """

@@ -13,7 +13,7 @@ EVENT_BYTES = 300
 # What the relay remembers and a queue holds; all that is published would be far more.
 MAX_GROWTH_BYTES = 24 * 1024 * 1024
 # A reader that waited for the slow one would wait for longer than the test.
-MAX_LAG_SECONDS = 15.0
+MAX_LAG_SECONDS = 10.0
 
 
 @pytest.mark.parametrize("transport", ["websocket", "sse"])
