@@ -6,12 +6,14 @@ measured.
 """
 
 import argparse
+import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 from bench import report
-from bench.report import ROWS
+from bench.report import ROWS, Row
 from bench.runs import Figure, Redis, Result, Run, plan
 from bench.servers import LOAD_CORE, VAR
 from echo.load.errors import LoadError, Unavailable
@@ -19,6 +21,8 @@ from echo.load.generator import build
 
 ROUNDS = 3
 HEAVY_ROUNDS = 2
+# Where the figures of the last run are.
+FIGURES = VAR / "bench-figures.json"
 # By row, contestant and column: the figures of all rounds, or why there are none.
 Results = dict[tuple[str, str, int], list[Figure] | str]
 
@@ -58,6 +62,11 @@ def make_parser() -> argparse.ArgumentParser:
         "--no-write",
         action="store_true",
         help="leave docs/benchmarks.md as it is (default: written if nothing is left out)",
+    )
+    add(
+        "--redraw",
+        action="store_true",
+        help="measure nothing, and report the figures of the last run again",
     )
     return parser
 
@@ -122,6 +131,39 @@ def add(results: Results, result: Result) -> None:
     figures.append(result.figure)
 
 
+def save_figures(results: Results) -> None:
+    """Keep the figures, for --redraw."""
+    FIGURES.write_text(json.dumps([[*key, value] for key, value in results.items()]))
+
+
+def load_figures() -> Results:
+    """Return the figures of the last run."""
+    return {
+        (row, name, column): value
+        if isinstance(value, str)
+        else [Figure(*numbers) for numbers in value]
+        for row, name, column, value in json.loads(FIGURES.read_text())
+    }
+
+
+def make_report(
+    results: Results, rounds: int, rows: Sequence[Row]
+) -> tuple[list[str], dict[str, str]]:
+    """Return the report's lines, and its plots by row."""
+    lines, drawn = [*report.environment(rounds)], {}
+    for row in rows:
+        figures = {
+            (name, column): figure if isinstance(figure, str) else report.median(figure)
+            for (of, name, column), figure in results.items()
+            if of == row.name
+        }
+        if figures:
+            lines += report.section(row, figures)
+        if any(isinstance(figure, Figure) for figure in figures.values()):
+            drawn[row.name] = report.plot(row, figures)
+    return lines, drawn
+
+
 def main(arguments: list[str]) -> int:
     options = make_parser().parse_args(arguments)
     try:
@@ -129,27 +171,19 @@ def main(arguments: list[str]) -> int:
     except Unavailable as reason:
         print(f"expected a load generator, got none: {reason}", file=sys.stderr)
         return 2
-    os.sched_setaffinity(0, {LOAD_CORE})
     rounds = 1 if options.quick else options.rounds
-    runs = chosen_runs(options)
-    results = measure(runs, rounds)
-    is_failed = any(isinstance(figures, str) for figures in results.values())
-    wanted = options.only or [row.name for row in ROWS]
-    lines = [*report.environment(rounds)]
-    drawn = {}
-    for row in ROWS:
-        figures = {
-            (name, column): figure if isinstance(figure, str) else report.median(figure)
-            for (of, name, column), figure in results.items()
-            if of == row.name
-        }
-        if row.name in wanted and figures:
-            lines += report.section(row, figures)
-            drawn[row.name] = report.plot(row, figures)
+    if options.redraw:
+        results = load_figures()
+    else:
+        os.sched_setaffinity(0, {LOAD_CORE})
+        results = measure(chosen_runs(options), rounds)
+        save_figures(results)
+    rows = [row for row in ROWS if not options.only or row.name in options.only]
+    lines, drawn = make_report(results, rounds, rows)
     print("\n".join(lines))
     if not (options.quick or options.only or options.server or options.no_write):
         report.write(lines, drawn)
-    return int(is_failed)
+    return int(any(isinstance(figures, str) for figures in results.values()))
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ svg { color-scheme: light dark; font: 14px system-ui, sans-serif; }
 text { fill: #1f2328; } .quiet { fill: #59636e; }
 .axis { stroke: #d1d9e0; } .other { fill: #afb8c1; stroke: #818b98; }
 .ours { fill: #0969da; stroke: #0969da; } .line { fill: none; stroke-width: 2; }
-.label.ours { stroke: none; font-weight: 600; }
+.label-ours { fill: #0969da; font-weight: 600; }
 @media (prefers-color-scheme: dark) {
 text { fill: #f0f6fc; } .quiet { fill: #9198a1; }
 .axis { stroke: #3d444d; } .other { fill: #656c76; stroke: #9198a1; }
-.ours { fill: #4493f8; stroke: #4493f8; }
+.ours { fill: #4493f8; stroke: #4493f8; } .label-ours { fill: #4493f8; }
 }
 """
 # Lines differ by their dashes as well, not by their colour alone.
@@ -25,7 +25,7 @@ DASHES = ("", "6 4", "2 3", "10 3 2 3")
 
 def bars(values: Sequence[tuple[str, float, str]], title: str) -> str:
     """Return a chart of horizontal bars from (name, value, the value as text)."""
-    most = max(value for _, value, _ in values)
+    most = max(value for _, value, _ in values) or 1
     room = WIDTH - LABEL_WIDTH - VALUE_WIDTH
     parts = []
     for place, (name, value, text) in enumerate(values):
@@ -33,7 +33,7 @@ def bars(values: Sequence[tuple[str, float, str]], title: str) -> str:
         length = max(1.0, value / most * room)
         kind = kind_of(name)
         parts.append(
-            f'<text class="label {kind}" x="{LABEL_WIDTH - 8}" y="{top + 14}" '
+            f'<text class="label-{kind}" x="{LABEL_WIDTH - 8}" y="{top + 14}" '
             f'text-anchor="end">{escape(name)}</text>'
             f'<rect class="{kind}" stroke="none" x="{LABEL_WIDTH}" y="{top}" '
             f'width="{length:.1f}" height="{ROW_HEIGHT - 7}"/>'
@@ -64,7 +64,7 @@ def lines(
         return MARGIN_LEFT + 12 + share * (right - MARGIN_LEFT - 24)
 
     def y_of(y: float) -> float:
-        share = (math.log10(y) - low) / (high - low)
+        share = (math.log10(max(y, 10**low)) - low) / (high - low)
         return bottom - share * (bottom - MARGIN_TOP)
 
     parts = []
@@ -97,7 +97,7 @@ def lines(
         parts.append(
             f'<path class="line {kind}" style="fill:none" stroke-dasharray="{dash}" '
             f'd="M{path}"/>'
-            f'<text class="label {kind}" x="{right + 8}" y="{ends[name] + 5:.1f}">'
+            f'<text class="label-{kind}" x="{right + 8}" y="{ends[name] + 5:.1f}">'
             f"{escape(name)}</text>"
         )
         parts += [

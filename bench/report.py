@@ -133,10 +133,18 @@ ROWS = (
         "Reconnect storm",
         "s",
         "2,000 clients are cut, 500 events are published, and all come back at once and "
-        "resume (`since`): until the last one has its last event. One more event then "
-        "shows that all are live and nothing was lost or doubled.",
+        "resume (`since`): until the last one has its last event. One that is refused with "
+        "503 tries again a second later. One more event then shows that all are live, and "
+        "that nothing was lost or doubled.",
         digits=2,
         cpu=("ms a client", MILLI),
+        less_is_better=True,
+    ),
+    Row(
+        "refusals",
+        "Handshakes refused in the storm",
+        "refusals",
+        "How many of those 2,000 had to try again; a client may be refused several times.",
         less_is_better=True,
     ),
     Row(
@@ -204,20 +212,27 @@ def section(row: Row, figures: Figures) -> Iterator[str]:
 
 
 def plain_table(row: Row, figures: Figures) -> Iterator[str]:
-    """Yield a line for each contestant."""
-    cpu = f" server's processor, {row.cpu[0]} |" if row.cpu else ""
-    load = " load busy |" if row.cpu else ""
-    yield f"| | {row.unit} |{cpu}{load}"
-    yield "|---|---:|" + "---:|" * (2 if row.cpu else 0)
+    """Yield a line for each contestant; against Go, where that is one of them."""
+    go = figures.get(("Go", 0))
+    heads = [row.unit]
+    if isinstance(go, Figure):
+        heads.append("against Go")
+    if row.cpu:
+        heads += [f"server's processor, {row.cpu[0]}", "load busy"]
+    yield f"| | {' | '.join(heads)} |"
+    yield "|---" + "|---:" * len(heads) + "|"
     for (name, _), figure in figures.items():
         if isinstance(figure, str):
-            yield f"| {name} | {figure} |" + " |" * (2 if row.cpu else 0)
+            yield f"| {name} | {figure}{' |' * len(heads)}"
             continue
-        line = f"| {name} | {figure.value:,.{row.digits}f} |"
+        cells = [f"{figure.value:,.{row.digits}f}"]
+        if isinstance(go, Figure):
+            cells.append(f"{figure.value / go.value:.2f} ×")
         if row.cpu:
-            share = "" if math.isnan(figure.load) else f"{figure.load:.0%}"
-            line += f" {figure.cpu * row.cpu[1]:,.3g} | {share} |"
-        yield line
+            cost = figure.cpu * row.cpu[1]
+            cells.append(f"{cost:,.0f}" if cost >= 100 else f"{cost:.3g}")
+            cells.append("" if math.isnan(figure.load) else f"{figure.load:.0%}")
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 def grown_table(row: Row, figures: Figures) -> Iterator[str]:

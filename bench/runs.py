@@ -334,7 +334,7 @@ def storm(bench: Bench) -> Iterator[Result]:
     publisher.publish(["news"] * STORM_EVENTS)
     bench.load.expect(STORM_EVENTS, readers=STORM_CLIENTS)
     meter = Meter(bench)
-    bench.open_readers(
+    opened = bench.open_readers(
         STORM_CLIENTS,
         f"?since={since}",
         at_once=STORM_CLIENTS,
@@ -346,6 +346,7 @@ def storm(bench: Bench) -> Iterator[Result]:
         raise RuntimeError("events were lost, doubled or out of order")
     bench.deliver(publisher, ["news"])  # live, and nothing comes twice
     yield bench.result("storm", Figure(last - meter.at, cpu, load))
+    yield bench.result("refusals", Figure(opened.refused))
     publisher.close()
 
 
@@ -474,7 +475,7 @@ def plan() -> Iterator[Run]:
     for connections in (1, 1000, 10_000):
         heavy = connections > 1000
         yield from on(OURS, "own-topics", own_topics, connections, heavy=heavy)
-    yield from on(OURS, "storm", storm)
+    yield from on(OURS, "storm refusals", storm)
     yield from on(fast, "readers", fan_out, 100)
     yield from on(fast, "readers", fan_out, 10_000, heavy=True)
     for topics in (1, 10, 100, 1000):
