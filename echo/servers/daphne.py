@@ -43,7 +43,7 @@ from echo.servers.core import (
     encode_frame,
     scope_of,
 )
-from echo.servers.events import EventQueue, Gate
+from echo.servers.events import EventQueue
 from echo.servers.garbage import exempt_modules
 from echo.servers.heads import Head
 from echo.servers.stalled import SWEEP_SECONDS, Backlog, StallDetector
@@ -69,7 +69,8 @@ class Drain:
     """
 
     def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
-        self.writable = Gate()  # open while the transport's buffer has room
+        self.writable = asyncio.Event()  # set while the transport's buffer has room
+        self.writable.set()
         self.on_change = on_change  # called after every change of `writable`
 
     def pauseProducing(self) -> None:

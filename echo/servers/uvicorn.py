@@ -37,7 +37,7 @@ from echo.servers.core import (
     encode_frame,
     scope_of,
 )
-from echo.servers.events import EventQueue, Gate
+from echo.servers.events import EventQueue
 from echo.servers.garbage import exempt_modules
 from echo.servers.guard import Guard
 from echo.servers.heads import Head, Refusal
@@ -79,7 +79,7 @@ class WebSocketMethods(TlsClose):
 
     conn: DeferringCore
     queue: EventQueue  # events for the application
-    writable: Gate  # open while the transport's buffer has room
+    writable: asyncio.Event  # set while the transport's buffer has room
     handle_events: Callable[[], None]
     stock_send: Callable[[Any], Awaitable[None]]
     stock_shutdown: Callable[[], None]
@@ -534,7 +534,7 @@ class HttpMethods(TlsClose):
         websocket = self.ws_protocol_class(
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
-        websocket.queue, websocket.writable = EventQueue(), Gate()
+        websocket.queue = EventQueue()
         websocket.connection_made(self.transport)
         self.transport.set_protocol(websocket)
         # Each refers to this object, and would wait for the garbage collector.
