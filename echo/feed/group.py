@@ -224,7 +224,7 @@ def write(group: Sequence[Publish]) -> None:
     entries = [entry for publish in group for entry in publish.entries]
     is_at_commit = False
     try:
-        with lock_limit(group), log.in_few_trips(), transaction.atomic():
+        with lock_limit(group), transaction.atomic():
             written, published = log.append(entries)
             is_at_commit = True
         succeed(group, published)

@@ -8,7 +8,7 @@ gives its numbers back.
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count, islice
@@ -78,7 +78,7 @@ def append(entries: Sequence[Entry]) -> tuple[list[Event], list[Published]]:
     Return the new events, and the id of each entry's event: an entry whose key was used
     before on its topic is not written again and has the first event's id.
     """
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic(savepoint=False), in_few_trips():
         # All sent before any is fetched: see in_few_trips.
         numbers = take_numbers(len(entries))
         keys = find_keys(entries)
@@ -105,17 +105,19 @@ def append(entries: Sequence[Entry]) -> tuple[list[Event], list[Published]]:
         return write(taken, fresh, topics()), published
 
 
-def in_few_trips() -> AbstractContextManager[object]:
-    """Return a block around a transaction, in which statements are sent before the last's result.
+@contextmanager
+def in_few_trips() -> Iterator[None]:
+    """Send the block's statements without waiting for each one's result.
 
-    On PostgreSQL (libpq's pipeline mode) the counter stays locked while one message goes
-    there and one comes back, not for each statement: publishers of other processes wait for
-    it. SQLite is in this process.
+    On PostgreSQL (libpq's pipeline mode) the counter stays locked for fewer trips to the
+    server and back: publishers of other processes wait for it. SQLite is in this process.
+    Within a transaction only: neither COMMIT nor ROLLBACK goes well with a failed pipeline.
     """
     if connection.vendor != "postgresql":
-        return nullcontext()
-    connection.ensure_connection()
-    return connection.connection.pipeline()
+        yield
+        return
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
 
 
 def send(statement: str, parameters: Iterable[Any]) -> Callable[[], list[Any]]:
