@@ -397,11 +397,14 @@ class CommitWatch:
 
     def changed(self) -> bool:
         """Return True when something was committed since the last look, as far as is known."""
-        if self.connection is None:
-            return False
-        before = self.version
-        self.version = self.connection.execute("PRAGMA data_version").fetchone()[0]
+        before, self.version = self.version, self.read_version()
         return self.version != before
+
+    def read_version(self) -> int:
+        """Return a number that is another after each commit; 0 where it cannot be had."""
+        if self.connection is None:
+            return 0
+        return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
 
     def close(self) -> None:
         if self.connection is not None:

@@ -50,6 +50,8 @@ class Relay:
         self.catching_up = asyncio.Lock()
         # Notices commits of other processes on SQLite.
         self.watch: log.CommitWatch | None = None
+        # What it said when the head that was last read was read; 0 before that.
+        self.version_read = 0
         # False when the log has refused to be read; slow reads leave it as it was.
         self.is_log_up = True
         # When the log was last read, by the loop's clock.
@@ -105,6 +107,7 @@ class Relay:
         """Read the log from this process's head to its end, and fan out what is there."""
         async with self.catching_up:
             before = self.history.head  # a doorbell may move the head during the read
+            version = self.watch.read_version() if self.watch else 0
             last = await self.read_log_head()
             if last.epoch != before.epoch or last.number < before.number:
                 await self.begin_new_life(last)
@@ -116,6 +119,14 @@ class Relay:
                     return
                 # The writers' turn: their queues hold a page or two.
                 await asyncio.sleep(0)
+            self.version_read = version
+
+    @property
+    def is_at_end(self) -> bool:
+        """Return True when it is known, without reading the log, that it has no more."""
+        if self.watch is None or not self.watch.is_cheap:
+            return False
+        return self.watch.read_version() == self.version_read
 
     async def read_log_head(self) -> EventId:
         """Return the log's head; note whether it could be read."""
@@ -178,14 +189,15 @@ class Relay:
         Reads the log only when memory cannot tell. Raises FeedError for a ``since`` that is
         no id, TooMany at the address's limit, and DatabaseError.
         """
-        if not self.hub.subscriptions:
-            # Without readers the head may be a second old.
+        # Without readers the head may be a second old.
+        may_be_old = not self.hub.subscriptions and not self.is_at_end
+        if may_be_old:
             self.look.set()
         if since == "now":
             return self.history.head, None
         if since != "earliest":
             asked = EventId.parse(since)
-            if not self.hub.subscriptions:
+            if may_be_old:
                 # An old memory would say that nothing was missed.
                 with contextlib.suppress(DatabaseError):
                     await self.catch_up()

@@ -8,8 +8,9 @@ import pytest
 from django.db import DatabaseError, connections
 from pytest_django import Settings
 
-from echo.feed import history, threads
+from echo.feed import history, relay, threads
 from echo.feed.doorbell import pack_events, unpack_events
+from echo.feed.log import CommitWatch
 from echo.feed.node import Node
 from echo.models import Event as EventRow
 from echo.models import Log, Topic
@@ -227,6 +228,26 @@ async def test_readers_who_were_away_for_a_moment_need_no_database(
         monkeypatch.setattr(job.executor, "submit", None)
     back = await subscribe(node, since=first.id)
     assert await read_numbers(back) == list(range(2, 11))
+
+
+async def test_the_first_reader_costs_a_look_at_the_log_only_after_a_commit(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[EventId] = []
+
+    async def read_head() -> EventId:
+        looks.append(await relay.read_head())
+        return looks[-1]
+
+    monkeypatch.setattr(node.relay, "read_log_head", read_head)
+    node.relay.watch = CommitWatch()
+    for expected in (1, 2):
+        await write("news")
+        for _ in range(3):
+            (await subscribe(node, since=f"{node.history.head.epoch}-0")).close()
+        assert len(looks) == expected
+        assert node.history.head.number == expected
+    node.relay.stop()
 
 
 async def test_who_comes_back_first_is_told_of_all_that_was_committed_meanwhile(
