@@ -50,7 +50,7 @@ def lines(
 ) -> str:
     """Return a chart of one line for each name, over logarithmic axes."""
     columns = sorted({x for points in series.values() for x in points})
-    values = [y for points in series.values() for y in points.values() if y > 0]
+    values = [y for points in series.values() for y in points.values() if y > 0] or [1]
     low, high = (
         math.floor(math.log10(min(values))),
         math.ceil(math.log10(max(values))),
