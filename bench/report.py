@@ -263,13 +263,14 @@ def plot(row: Row, figures: Figures) -> str:
     return plots.lines(series, title, row.columns, row.unit)
 
 
-def environment(rounds: int) -> Iterator[str]:
+def environment(rounds: int, heavy_rounds: int) -> Iterator[str]:
     """Yield what was measured, where and when."""
     cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((x.split(":")[1].strip() for x in cpuinfo if "model name" in x), "")
     yield (
         f"Measured on {time.strftime('%Y-%m-%d', time.gmtime())}, medians of {rounds} "
-        f"interleaved rounds: {model}, {os.cpu_count()} cores, Linux {platform.release()}. "
+        f"interleaved rounds ({heavy_rounds} of those with 5,000 connections and more and "
+        f"of the stock consumers' fan-out): {model}, {os.cpu_count()} cores, Linux {platform.release()}. "
         "Each server has core 0; the load and Redis have core 1."
     )
     yield ""

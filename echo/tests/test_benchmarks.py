@@ -36,7 +36,6 @@ def test_a_row_shows_medians_and_why_a_figure_is_missing() -> None:
             ("fanout", "Go", 0): [Figure(100_000, 8e-6)],
             ("fanout", "Node ws", 0): "no Node.js",
         },
-        3,
         [PLAIN],
     )
     assert "| uvicorn, ours | 300,000 | 3.00 × | 3 | 25% |" in lines
@@ -51,7 +50,6 @@ def test_a_row_that_grows_has_a_column_for_each_step() -> None:
             ("topics", "uvicorn, ours", 1000): [Figure(0.5)],
             ("topics", "daphne, ours", 1): "failed: lost",
         },
-        1,
         [GROWN],
     )
     assert "| topics | 1 | 1,000 |" in lines
@@ -68,13 +66,13 @@ def test_a_plot_names_every_contestant(row: Row, value: float) -> None:
         for name in ("uvicorn, ours", "A & B <C>")
         for column in columns
     }
-    _, drawn = make_report({**results}, 1, [row])
+    _, drawn = make_report({**results}, [row])
     texts = [element.text for element in ET.fromstring(drawn[row.name]).iter()]
     assert {"uvicorn, ours", "A & B <C>"} <= set(texts)
 
 
 def test_a_row_without_any_figure_has_a_table_and_no_plot() -> None:
-    lines, drawn = make_report({("fanout", "Go", 0): "no Go"}, 1, [PLAIN])
+    lines, drawn = make_report({("fanout", "Go", 0): "no Go"}, [PLAIN])
     assert "| Go | no Go | | |" in lines
     assert not drawn
     assert not any("svg" in line for line in lines)
