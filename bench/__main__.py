@@ -120,7 +120,8 @@ def attempt(run: Run, redis: Redis, results: Results) -> str:
     """Measure once; return what went wrong, or ""."""
     try:
         for result in run.measure(redis):
-            add(results, result)
+            if result.row in run.rows:
+                add(results, result)
     except (LoadError, RuntimeError, OSError) as error:
         return f"{FAILED}: {str(error).splitlines()[0][:160]}"
     return ""
