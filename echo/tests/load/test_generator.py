@@ -44,10 +44,6 @@ def say_first(connection: ServerConnection, message: str | bytes) -> None:
     connection.send(message)
 
 
-def stay_silent(connection: ServerConnection, message: str | bytes) -> None:
-    pass
-
-
 def close(connection: ServerConnection, message: str | bytes) -> None:
     connection.close(1011, "out of order")
 
@@ -61,7 +57,6 @@ def cut(connection: ServerConnection, message: str | bytes) -> None:
     [
         (change, "expected the echo of 5 bytes, got 5 bytes.*hell\\?"),
         (say_first, "expected the echo of 5 bytes, got 5 bytes.*first"),
-        (stay_silent, "nothing has come for 2 s"),
         (close, "closed.*1011.*out of order"),
         (cut, "no close frame"),
     ],
@@ -73,6 +68,16 @@ def test_anything_but_the_echo_fails_the_run(
     load.open(server.uri("/echo"), 2)
     with pytest.raises(LoadError, match=reason):
         load.echo(b"hello", 0.5)
+
+
+@pytest.mark.parametrize("silence_seconds", [2.0])
+def test_an_echo_that_never_comes_fails_the_run(
+    load: Load | PythonLoad, server: ToldServer
+) -> None:
+    server.respond = lambda connection, message: None
+    load.open(server.uri("/echo"), 2)
+    with pytest.raises(LoadError, match="nothing has come for 2 s"):
+        load.echo(b"hello", 0)
 
 
 def test_an_echo_that_comes_twice_fails_the_run(
@@ -145,6 +150,7 @@ def test_a_busy_server_is_tried_again_so_often(
         c_load.open(server.uri("/"), 4, greetings=1, retries=2)
 
 
+@pytest.mark.parametrize("silence_seconds", [2.0])
 def test_a_greeting_that_never_comes_fails_the_run(
     load: Load | PythonLoad, server: ToldServer
 ) -> None:
