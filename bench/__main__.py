@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from bench import report
 from bench.report import ROWS, Row
-from bench.runs import Figure, Redis, Result, Run, plan
+from bench.runs import Figure, Redis, Run, plan
 from bench.servers import LOAD_CORE, VAR
 from echo.load.errors import LoadError, Unavailable
 from echo.load.generator import build
@@ -24,8 +24,8 @@ FAILED = "failed"
 HEAVY_ROUNDS = 2
 # Where the figures of the last run are.
 FIGURES = VAR / "bench-figures.json"
-# By row, contestant and column: the figures of all rounds, or why there are none.
-Results = dict[tuple[str, str, int], list[Figure] | str]
+# By row, contestant and column: each round's figure, or why there is none.
+Results = dict[tuple[str, str, int], list[Figure | str]]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -85,7 +85,7 @@ def chosen_runs(options: argparse.Namespace) -> list[Run]:
 
 
 def measure(runs: list[Run], rounds: int) -> Results:
-    """Run all, round after round; a run that fails is reported, and not tried again."""
+    """Run all, round after round."""
     results: Results = {}
     missing = {run.name: run.missing() for run in runs}
     redis = Redis()
@@ -95,47 +95,38 @@ def measure(runs: list[Run], rounds: int) -> Results:
                 if run.is_heavy and number >= HEAVY_ROUNDS:
                     continue
                 began = time.monotonic()
-                if not missing[run.name]:
-                    missing[run.name] = attempt(run, redis, results)
-                seconds = time.monotonic() - began
-                outcome = missing[run.name] or f"{seconds:.0f} s"
+                reason = missing[run.name] or attempt(run, redis, results)
+                if reason:
+                    add_reason(results, run, reason)
+                outcome = reason or f"{time.monotonic() - began:.0f} s"
                 print(f"{number + 1}/{rounds} {run.name}: {outcome}", file=sys.stderr)
     finally:
         redis.close()
-    for run in runs:
-        if reason := missing[run.name]:
-            note_missing(results, run, reason)
     return results
-
-
-def note_missing(results: Results, run: Run, reason: str) -> None:
-    """Put the reason where the figures of a run would be."""
-    for row in ROWS:
-        if row.name in run.rows:
-            column = run.column[0] if row.columns else 0
-            results[row.name, run.contestant, column] = reason
 
 
 def attempt(run: Run, redis: Redis, results: Results) -> str:
     """Measure once; return what went wrong, or ""."""
     try:
-        for result in run.measure(redis):
-            if result.row in run.rows:
-                add(results, result)
+        found = [result for result in run.measure(redis) if result.row in run.rows]
     except (LoadError, RuntimeError, OSError) as error:
         return f"{FAILED}: {str(error).splitlines()[0][:160]}"
+    for row, contestant, figure, column in found:
+        results.setdefault((row, contestant, column), []).append(figure)
     return ""
 
 
-def add(results: Results, result: Result) -> None:
-    figures = results.setdefault((result.row, result.contestant, result.column), [])
-    assert isinstance(figures, list)
-    figures.append(result.figure)
+def add_reason(results: Results, run: Run, reason: str) -> None:
+    """Put the reason where the figures of a run would be."""
+    for row in ROWS:
+        if row.name in run.rows:
+            column = run.column[0] if row.columns else 0
+            results.setdefault((row.name, run.contestant, column), []).append(reason)
 
 
 def save_figures(results: Results, environment: list[str]) -> None:
     """Keep the figures and where they come from, for --redraw."""
-    figures = [[*key, value] for key, value in results.items()]
+    figures = [[*key, values] for key, values in results.items()]
     FIGURES.write_text(json.dumps({"environment": environment, "figures": figures}))
 
 
@@ -143,10 +134,8 @@ def load_figures() -> tuple[Results, list[str]]:
     """Return the figures of the last run, and where they come from."""
     saved = json.loads(FIGURES.read_text())
     results: Results = {
-        (row, name, column): value
-        if isinstance(value, str)
-        else [Figure(*numbers) for numbers in value]
-        for row, name, column, value in saved["figures"]
+        (row, name, column): [v if isinstance(v, str) else Figure(*v) for v in values]
+        for row, name, column, values in saved["figures"]
     }
     return results, saved["environment"]
 
@@ -158,15 +147,15 @@ def make_report(
     lines: list[str] = []
     drawn: dict[str, str] = {}
     for row in rows:
-        figures = {
-            (name, column): figure if isinstance(figure, str) else report.median(figure)
-            for (of, name, column), figure in results.items()
+        rounds = {
+            (name, column): figures
+            for (of, name, column), figures in results.items()
             if of == row.name
         }
-        if figures:
-            lines += report.section(row, figures)
-        if any(isinstance(figure, Figure) for figure in figures.values()):
-            drawn[row.name] = report.plot(row, figures)
+        if rounds:
+            lines += report.section(row, rounds)
+        if image := report.plot(row, rounds):
+            drawn[row.name] = image
     return lines, drawn
 
 
@@ -195,7 +184,8 @@ def main(arguments: list[str]) -> int:
     if not (options.quick or options.only or options.server or options.no_write):
         report.write(lines, drawn)
     # A peer that cannot be had here is no failure.
-    return int(any(str(figures).startswith(FAILED) for figures in results.values()))
+    reasons = [r for rounds in results.values() for r in rounds if isinstance(r, str)]
+    return int(any(reason.startswith(FAILED) for reason in reasons))
 
 
 if __name__ == "__main__":

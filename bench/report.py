@@ -28,7 +28,9 @@ PACKAGES = (
     "websockets",
 )
 MICRO, MILLI = 1e6, 1e3
-# What a row's figures are: by contestant and column, or why one has none.
+# A row's figures by contestant and column: each round's, or why there is none.
+Rounds = Mapping[tuple[str, int], list[Figure | str]]
+# The same once the rounds are summarized.
 Figures = Mapping[tuple[str, int], Figure | str]
 
 
@@ -193,13 +195,18 @@ ROWS = (
 )
 
 
-def median(figures: list[Figure]) -> Figure:
-    """Return the medians of each measurement."""
-    return Figure(*map(statistics.median, zip(*figures, strict=True)))
+def summarize(rounds: list[Figure | str]) -> Figure | str:
+    """Return the medians of the rounds that have a figure, or why none has."""
+    figures = [figure for figure in rounds if isinstance(figure, Figure)]
+    if not figures:
+        return str(rounds[0])
+    # NaN, where something was not measured, stays NaN.
+    return Figure(*(statistics.median(values) for values in zip(*figures, strict=True)))
 
 
-def section(row: Row, figures: Figures) -> Iterator[str]:
-    """Yield the lines of a row: what it is, its plot and its table."""
+def section(row: Row, rounds: Rounds) -> Iterator[str]:
+    """Yield the lines of a row: what it is, its plot, its table, and what failed."""
+    figures = {key: summarize(figures) for key, figures in rounds.items()}
     yield f"### {row.title}"
     yield ""
     yield f"{row.text} {row.unit}; {'less' if row.less_is_better else 'more'} is better."
@@ -209,6 +216,14 @@ def section(row: Row, figures: Figures) -> Iterator[str]:
         yield ""
     yield from (grown_table if row.columns else plain_table)(row, figures)
     yield ""
+    for (name, _), found in rounds.items():
+        reasons = [reason for reason in found if isinstance(reason, str)]
+        if 0 < len(reasons) < len(found):
+            yield (
+                f"{name} {reasons[0]} (in {len(reasons)} of {len(found)} rounds; the "
+                "figure is of the others)."
+            )
+            yield ""
 
 
 def plain_table(row: Row, figures: Figures) -> Iterator[str]:
@@ -249,10 +264,13 @@ def grown_table(row: Row, figures: Figures) -> Iterator[str]:
         yield f"| {name} | {' | '.join(texts)} |"
 
 
-def plot(row: Row, figures: Figures) -> str:
-    """Return the row's plot; contestants without a figure are only in the table."""
+def plot(row: Row, rounds: Rounds) -> str:
+    """Return the row's plot, or "" if no contestant has a figure."""
     title = f"{row.title}, {row.unit}"
+    figures = {key: summarize(found) for key, found in rounds.items()}
     known = {key: f.value for key, f in figures.items() if isinstance(f, Figure)}
+    if not known:
+        return ""
     if not row.columns:
         return plots.bars(
             [(name, v, f"{v:,.{row.digits}f}") for (name, _), v in known.items()], title

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench import report
-from bench.__main__ import make_report
+from bench.__main__ import Results, make_report
 from bench.report import ROWS, Row
 from bench.runs import Figure, plan
 
@@ -32,15 +32,20 @@ def test_a_row_shows_medians_and_why_a_figure_is_missing() -> None:
                 Figure(300_000, 3e-6, 0.25),
                 Figure(200_000, 2e-6, 0.35),
                 Figure(900_000, 4e-6, 0.15),
+                "failed: Redis did not answer",
             ],
             ("fanout", "Go", 0): [Figure(100_000, 8e-6)],
-            ("fanout", "Node ws", 0): "no Node.js",
+            ("fanout", "Node ws", 0): ["no Node.js"],
         },
         [PLAIN],
     )
     assert "| uvicorn, ours | 300,000 | 3.00 × | 3 | 25% |" in lines
     assert "| Go | 100,000 | 1.00 × | 8 |  |" in lines
     assert "| Node ws | no Node.js | | | |" in lines
+    assert (
+        "uvicorn, ours failed: Redis did not answer (in 1 of 4 rounds; the figure is of "
+        "the others)."
+    ) in lines
 
 
 def test_a_row_that_grows_has_a_column_for_each_step() -> None:
@@ -48,7 +53,7 @@ def test_a_row_that_grows_has_a_column_for_each_step() -> None:
         {
             ("topics", "uvicorn, ours", 1): [Figure(0.25)],
             ("topics", "uvicorn, ours", 1000): [Figure(0.5)],
-            ("topics", "daphne, ours", 1): "failed: lost",
+            ("topics", "daphne, ours", 1): ["failed: lost"],
         },
         [GROWN],
     )
@@ -61,18 +66,18 @@ def test_a_row_that_grows_has_a_column_for_each_step() -> None:
 @pytest.mark.parametrize("value", [0.0, 0.003, 1.0, 860_259.0])
 def test_a_plot_names_every_contestant(row: Row, value: float) -> None:
     columns = (1, 10_000) if row.columns else (0,)
-    results = {
+    results: Results = {
         (row.name, name, column): [Figure(value)]
         for name in ("uvicorn, ours", "A & B <C>")
         for column in columns
     }
-    _, drawn = make_report({**results}, [row])
+    _, drawn = make_report(results, [row])
     texts = [element.text for element in ET.fromstring(drawn[row.name]).iter()]
     assert {"uvicorn, ours", "A & B <C>"} <= set(texts)
 
 
 def test_a_row_without_any_figure_has_a_table_and_no_plot() -> None:
-    lines, drawn = make_report({("fanout", "Go", 0): "no Go"}, [PLAIN])
+    lines, drawn = make_report({("fanout", "Go", 0): ["no Go"]}, [PLAIN])
     assert "| Go | no Go | | |" in lines
     assert not drawn
     assert not any("svg" in line for line in lines)
