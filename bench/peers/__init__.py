@@ -64,25 +64,23 @@ def run(missing: str, *command: str, **options: object) -> str:
 
 def versions() -> list[str]:
     """Return the peers' versions, of those that are installed."""
-    found = []
-    if GO.exists():
-        go = subprocess.run(
-            ["go", "version"], capture_output=True, text=True, check=False
-        )
-        found.append(f"Go {go.stdout.split()[2].removeprefix('go')}")
-        dpkg = ["dpkg-query", "-Wf${Version}", "golang-github-gorilla-websocket-dev"]
-        package = subprocess.run(dpkg, capture_output=True, text=True, check=False)
-        found.append(f"gorilla/websocket {package.stdout.partition('-')[0]}")
-    pip = [str(VENV / "bin" / "pip"), "list", "--format=freeze"]
-    if VENV.exists():
-        listed = subprocess.run(pip, capture_output=True, text=True, check=False).stdout
-        names = ("socketify", "picows", "python-socketio")
-        found += [
-            line.replace("==", " ") for line in listed.split() if line.startswith(names)
-        ]
-    if NODE_MODULES.exists():
-        node = subprocess.run(
-            ["node", "-v"], capture_output=True, text=True, check=False
-        )
-        found += [f"Node {node.stdout.strip().removeprefix('v')}", f"ws {WS}"]
+    names = ("socketify", "picows", "python-socketio")
+    packages = output(str(VENV / "bin" / "pip"), "list", "--format=freeze").split()
+    found = [line.replace("==", " ") for line in packages if line.startswith(names)]
+    if go := output("go", "version"):
+        found.append(f"Go {go.split()[2].removeprefix('go')}")
+    debian = "golang-github-gorilla-websocket-dev"
+    if gorilla := output("dpkg-query", "-Wf${Version}", debian):
+        found.append(f"gorilla/websocket {gorilla.partition('-')[0]}")
+    if NODE_MODULES.exists() and (node := output("node", "-v")):
+        found += [f"Node {node.removeprefix('v')}", f"ws {WS}"]
     return found
+
+
+def output(*command: str) -> str:
+    """Return what a command prints, or "" if it cannot be run."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
