@@ -149,11 +149,12 @@ class Subscription:
     def hand_out(self, chunks: Chunks, now: float) -> None:
         """Write what is queued straight to the client, or leave it to the transport.
 
-        Only while the transport waits, so that nothing overtakes what it is sending.
-        ``chunks`` has what other readers have just been written.
+        Only while the transport waits, so that nothing overtakes what it is sending: one
+        that has been woken may have frames that waited in ``may_send``. ``chunks`` has what
+        other readers have just been written.
         """
         queue = self.queue
-        if self.arrival is None or not queue:
+        if self.arrival is None or self.arrival.done() or not queue:
             return
         if (
             self.encode is not None

@@ -48,6 +48,8 @@ class Client:
         # Let the transport go on after it has taken frames.
         self.may_go_on = asyncio.Event()
         self.may_go_on.set()
+        # Its rights are checked again before each frame.
+        self.is_slow = False
         self.subscription: Subscription
 
     def write(self, data: bytes) -> bool:
@@ -59,6 +61,8 @@ class Client:
     async def carry(self) -> None:
         while not self.subscription.is_over:
             for frame in await self.subscription.next():
+                if self.is_slow:
+                    assert await self.subscription.may_send(frame)
                 self.taken.append(frame)
                 if isinstance(frame, Event):
                     self.numbers.append(frame.number)
@@ -265,6 +269,26 @@ async def test_nothing_overtakes_what_the_transport_has_taken_meanwhile(
     assert client.written == []
     client.may_go_on.set()
     await until(lambda: client.numbers == [1])
+
+
+async def test_nothing_overtakes_frames_that_waited_for_a_judgement(
+    node: Node, open_client: Open
+) -> None:
+    client = await open_client("news")
+    client.has_room = False
+    client.is_slow = True
+    client.may_go_on.clear()
+    node.relay.receive_events(await write("news", "news"))
+    await until(lambda: client.numbers == [1])
+    client.subscription.hold()
+    client.may_go_on.set()
+    await until(lambda: client.is_waiting)  # with the second event in hand
+    client.has_room = True
+    third = await write("news")
+    client.subscription.release()
+    node.relay.receive_events(third)
+    await until(lambda: len(client.numbers) == 3)
+    assert client.numbers == [1, 2, 3]
 
 
 async def test_live_events_wait_for_the_past_of_a_reader_who_was_judged(
