@@ -16,7 +16,7 @@ class EventQueue:
     def __init__(self) -> None:
         # In their order. A list: there are a few at most, as reading pauses then.
         self.events: list[dict[str, Any]] = []
-        # What `wait` awaits; done when an event has been queued.
+        # What the last `wait` awaits; done when an event has been queued.
         self.arrival: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
@@ -29,13 +29,14 @@ class EventQueue:
             self.arrival.set_result(None)
 
     async def wait(self) -> None:
-        """Wait until there is an event."""
+        """Wait until there is an event; one call at a time.
+
+        A call that has just been cancelled may end after the next one has begun, so it
+        leaves `arrival` alone.
+        """
         while not self.events:
             self.arrival = asyncio.get_running_loop().create_future()
-            try:
-                await self.arrival
-            finally:
-                self.arrival = None
+            await self.arrival
 
     def take(self) -> dict[str, Any]:
         """Return the first event, and remove it."""
