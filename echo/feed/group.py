@@ -42,6 +42,8 @@ logger = logging.getLogger("echo.feed")
 MAX_GROUP_EVENTS = 50
 # A commit with less time than this for a coroutine's publish is not begun.
 COMMIT_SECONDS = ANSWER_SECONDS - LOCK_MILLISECONDS / 1000
+# One with less time than this when its commit has failed is not tried again.
+LATE_SECONDS = 0.1
 
 Outcome = list[Published] | Exception
 Run = Callable[[Callable[[], None]], None]
@@ -200,7 +202,8 @@ def commit_group(group: Sequence[Publish], run: Run) -> None:
 
     An error that one of them has caused must not be the others': each is tried by itself
     then. Not where the database is locked or out of reach: it is so for everybody, and would
-    be found out as slowly again for each; and who knows whether the COMMIT was the last word.
+    be found out as slowly again for each. But a lock that lasted for as long as one of them
+    could wait may still be gone in time for the others: they are tried once more.
     """
     for publish in group:
         if publish.seconds_left <= 0:
@@ -210,7 +213,11 @@ def commit_group(group: Sequence[Publish], run: Run) -> None:
         if group:
             run(partial(write, group))
     except (OperationalError, InterfaceError) as error:
-        fail(without_outcome(group), error)
+        group = without_outcome(group)
+        late = [one for one in group if one.seconds_left <= LATE_SECONDS]
+        fail(late or group, error)
+        if late:
+            commit_group(without_outcome(group), run)
     except Exception as error:  # noqa: BLE001 -- a caller's own: it is raised there
         if len(group) == 1:
             fail(without_outcome(group), error)
@@ -228,6 +235,10 @@ def write(group: Sequence[Publish]) -> None:
             written, published = log.append(entries)
             is_at_commit = True
         succeed(group, published)
+    except (OperationalError, InterfaceError) as error:
+        if is_at_commit:  # who knows whether it was the last word
+            fail(group, error)
+        raise
     except DatabaseError:
         raise
     except BaseException:

@@ -97,6 +97,10 @@ async def under_way() -> None:
     await asyncio.to_thread(wait_until, commit_is_under_way, "a commit under way")
 
 
+def entry(data: str) -> Entry:
+    return Entry("news", f'"{data}"', None, EventRow.Source.CODE, "")
+
+
 def numbers(published: Sequence[Published]) -> list[int]:
     return [int(one.id.split("-")[1]) for one in published]
 
@@ -296,6 +300,49 @@ async def test_a_database_that_fails_is_asked_once_for_a_group(
     assert len({id(error) for error in errors}) == 5
     assert asked.count(5) == 1
     assert await asyncio.to_thread(in_log) == ['"first"']
+
+
+def a_coroutine_s() -> Publish:
+    """Return a coroutine's publish; here its future needs no event loop."""
+    return Publish([entry("late")], Future())  # type: ignore[arg-type]
+
+
+def test_a_publish_that_has_time_left_does_not_fail_with_one_that_has_none(
+    gate: Gate,
+) -> None:
+    in_time, late = Publish([entry("in time")]), a_coroutine_s()
+    late.began_at -= group.ANSWER_SECONDS - group.COMMIT_SECONDS - 0.3
+    attempts: list[None] = []
+
+    def run(write: Callable[[], None]) -> None:
+        attempts.append(None)
+        if late.outcome is not None:
+            gate.open()
+        write()
+
+    group.commit_group([late, in_time], run)
+    assert isinstance(late.outcome, OperationalError)
+    assert isinstance(in_time.outcome, list)
+    assert len(attempts) == 2
+    assert in_log() == ['"in time"']
+
+
+def test_a_commit_that_fails_at_the_last_word_is_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_time, late = Publish([entry("in time")]), a_coroutine_s()
+    attempts: list[None] = []
+
+    def fail_late() -> None:
+        attempts.append(None)
+        late.began_at -= group.ANSWER_SECONDS
+        raise OperationalError("the connection was lost at the COMMIT")
+
+    monkeypatch.setattr(connection, "_commit", fail_late)
+    group.commit_group([late, in_time], lambda write: write())
+    for one in (late, in_time):
+        assert "lost at the COMMIT" in str(one.outcome)
+    assert len(attempts) == 1
 
 
 def lead_and_be_interrupted(gate: Gate, in_thread: Call) -> tuple[Any, Any]:
