@@ -88,7 +88,6 @@ class Misbehaviour:
         send: Callable[[dict[str, Any]], Awaitable[None]],
     ) -> None:
         # What the client asked for.
-        # What the client asked for.
         self.knobs = knobs
         self.random = random  # decides the jitter
         self.receive = receive  # ASGI's

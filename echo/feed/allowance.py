@@ -25,7 +25,6 @@ class Allowance:
         # Reads that it may have at once, as of `counted_at`.
         self.left = float(burst())
         # When `left` was last brought up to date, by the clock.
-        # When `left` was last brought up to date, by the clock.
         self.counted_at = now
         # Held during a read: one address never has all the threads.
         self.reading = asyncio.Lock()

@@ -41,7 +41,6 @@ class Hub:
         # The name of this node.
         self.node_name = node_name
         # Its head moves on with each event that is fanned out.
-        # Its head moves on with each event that is fanned out.
         self.history = history
         # The open subscriptions, by their connection's id.
         self.subscriptions: dict[str, Subscription] = {}

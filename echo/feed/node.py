@@ -58,24 +58,18 @@ class Node:
 
     def __init__(self) -> None:
         # All of it runs in this event loop only.
-        # All of it runs in this event loop only.
         self.loop = asyncio.get_running_loop()
         clock = self.loop.time
         # Differs in each start of each process.
         self.name = f"{os.getpid():x}-{secrets.token_hex(3)}"
         # The past, up to the last event that was fanned out here.
-        # The past, up to the last event that was fanned out here.
         self.history = History(clock)
-        # The subscriptions.
         # The subscriptions.
         self.hub = Hub(self.name, self.history)
         # Judges them again.
-        # Judges them again.
         self.rights = Rights(self.hub, clock)
         # Moves the head.
-        # Moves the head.
         self.relay = Relay(self.hub, on_new_life=self.follow_log)
-        # The other nodes.
         # The other nodes.
         self.cluster = Cluster(self.relay, self.rights, clock)
         # What runs until `stop`.

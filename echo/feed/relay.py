@@ -34,12 +34,9 @@ class Relay:
 
     def __init__(self, hub: Hub, on_new_life: Callable[[], None]) -> None:
         # Its clock is the one that all times here are by.
-        # Its clock is the one that all times here are by.
         self.loop = asyncio.get_running_loop()
         # Is given each event.
-        # Is given each event.
         self.hub = hub
-        # Has the head.
         # Has the head.
         self.history = hub.history
         # Called when the log has turned out to be another one.

@@ -36,7 +36,6 @@ class Rights:
 
     def __init__(self, hub: Hub, clock: Callable[[], float]) -> None:
         # Has the subscriptions, and narrows them.
-        # Has the subscriptions, and narrows them.
         self.hub = hub
         # In seconds, monotonic.
         self.clock = clock

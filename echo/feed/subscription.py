@@ -71,12 +71,9 @@ class Subscription:
         return_seconds: Callable[[], float],
     ) -> None:
         # Where missed events come from.
-        # Where missed events come from.
         self.history = history
         # What it may be given; narrowed when rights are lost.
-        # What it may be given; narrowed when rights are lost.
         self.interest = interest
-        # Whose it is.
         # Whose it is.
         self.connection = connection
         # After so long without a frame a heartbeat is due.

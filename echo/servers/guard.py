@@ -56,7 +56,6 @@ class Guard:
 
     def __init__(self, connection: GuardedConnection, *untrusted: bytes) -> None:
         # The connection that is guarded.
-        # The connection that is guarded.
         self.connection = connection
         # Holds the bytes that have not been forwarded.
         self.reader = RequestReader(

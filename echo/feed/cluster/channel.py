@@ -27,13 +27,11 @@ class Channel:
         # In seconds, monotonic.
         self.clock = clock
         # The site's; None if it has none.
-        # The site's; None if it has none.
         self.layer = get_channel_layer()
         # False for a layer in memory.
         self.reaches_others = reaches_others(self.layer)
         # The channel of this process; None while it has none.
         self.name: str | None = None
-        # The group that the channel is in; None while it is in none.
         # The group that the channel is in; None while it is in none.
         self.joined: str | None = None
         # Held while the channel moves from one group to another.

@@ -32,15 +32,11 @@ class Cluster:
         # Takes the accounts that changed on other nodes.
         self.rights = rights
         # Sends to all nodes, and receives from them.
-        # Sends to all nodes, and receives from them.
         self.channel = Channel(relay.history, clock)
-        # The other nodes that are alive.
         # The other nodes that are alive.
         self.presence = Presence(relay.hub.node_name, clock)
         # The questions to all nodes.
-        # The questions to all nodes.
         self.surveys = Surveys(relay.hub, self.channel, self.presence, clock)
-        # This node's figures and state.
         # This node's figures and state.
         self.stats = Stats(relay, self.channel, self.presence)
         # Replies and the like, kept until they are done.

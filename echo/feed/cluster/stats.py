@@ -37,15 +37,11 @@ class Stats:
 
     def __init__(self, relay: Relay, channel: Channel, presence: Presence) -> None:
         # Knows whether the log can be read.
-        # Knows whether the log can be read.
         self.relay = relay
-        # Has the connections, and counts what they are given.
         # Has the connections, and counts what they are given.
         self.hub = relay.hub
         # Knows whether the channel layer is up.
-        # Knows whether the channel layer is up.
         self.channel = channel
-        # The other nodes, whose figures are published along.
         # The other nodes, whose figures are published along.
         self.presence = presence
         # In Unix seconds.
@@ -54,7 +50,6 @@ class Stats:
         self.turned_at = time.monotonic()
         # The figures of the last whole second.
         self.events_per_second = self.deliveries_per_second = 0.0
-        # The delays of its tallied deliveries.
         # The delays of its tallied deliveries.
         self.delays: Delays = Counter()
 

@@ -96,12 +96,9 @@ class Surveys:
         clock: Callable[[], float],
     ) -> None:
         # This node's own answers come from here.
-        # This node's own answers come from here.
         self.hub = hub
         # Carries questions and answers.
-        # Carries questions and answers.
         self.channel = channel
-        # The nodes that are expected to answer.
         # The nodes that are expected to answer.
         self.presence = presence
         # In seconds, monotonic.
