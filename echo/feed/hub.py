@@ -7,6 +7,7 @@ on who reads it and not on who is connected.
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Sequence
@@ -22,6 +23,8 @@ from echo.feed.subscription import Chunks, Subscription
 from echo.feed.tallies import Tallies
 from echo.limits import ConnectionLimits
 from echo.protocol import CloseCode, EventId
+
+logger = logging.getLogger("echo.feed")
 
 # The key in the index of signed-in readers of *; no pattern has a space. They alone may be
 # given more than what is public.
@@ -167,12 +170,18 @@ class Hub:
     def hand_out(self) -> None:
         """Write to some readers what they are due, and in later turns to the others.
 
-        What is offered to a reader before its turn comes is written with the rest.
+        What is offered to a reader before its turn comes is written with the rest. One to
+        whom a write fails is cut, and resumes: the others must not wait for it.
         """
         chunks: Chunks = {}
         now = time.monotonic()
         for _ in range(min(len(self.due), WRITES_A_TURN)):
-            self.due.popleft().hand_out(chunks, now)
+            subscription = self.due.popleft()
+            try:
+                subscription.hand_out(chunks, now)
+            except Exception:
+                logger.exception("a reader cannot be written to")
+                subscription.connection.cut()
         self.is_handing_out = bool(self.due)
         if self.due:
             asyncio.get_running_loop().call_soon(self.hand_out)

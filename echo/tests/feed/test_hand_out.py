@@ -39,6 +39,8 @@ class Client:
 
     def __init__(self) -> None:
         self.has_room = True
+        # Have the connection fail, and whether it was cut then.
+        self.fails = self.is_cut = False
         # What was written at once.
         self.written: list[bytes] = []
         # What the transport took by itself.
@@ -53,10 +55,15 @@ class Client:
         self.subscription: Subscription
 
     def write(self, data: bytes) -> bool:
+        if self.fails:
+            raise RuntimeError("no write")
         if self.has_room:
             self.written.append(data)
             self.numbers += [int(number) for number in EVENT_NUMBER.findall(data)]
         return self.has_room
+
+    def cut(self) -> None:
+        self.is_cut = True
 
     async def carry(self) -> None:
         while not self.subscription.is_over:
@@ -91,7 +98,7 @@ async def open_client(node: Node) -> AsyncIterator[Open]:
         self.subscription = await node.subscribe(
             Interest(patterns, Reader()),
             str(since),
-            Connection("websocket", write=self.write),
+            Connection("websocket", write=self.write, cut=self.cut),
             heartbeat_seconds=20,
         )
         self.subscription.encode = encode
@@ -242,6 +249,20 @@ async def test_others_have_their_turn_between_the_writes(
     assert written() == [2, 2, 1, 1, 1]
     whole = websocket_chunk(events).data
     assert [b"".join(client.written) for client in clients] == [whole] * 5
+
+
+async def test_a_write_that_fails_holds_up_nobody_else(
+    node: Node, open_client: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "WRITES_A_TURN", 1)
+    clients = [await open_client("news") for _ in range(3)]
+    clients[1].fails = True
+    node.relay.receive_events(await write("news"))
+    await until(lambda: not node.hub.due)
+    node.relay.receive_events(await write("news"))
+    await until(lambda: not node.hub.due)
+    assert clients[0].numbers == clients[2].numbers == [1, 2]
+    assert [client.is_cut for client in clients] == [False, True, False]
 
 
 async def test_a_reader_who_leaves_before_its_turn_is_written_nothing(
