@@ -40,7 +40,8 @@ CUT_EXTENSION = "echo.cut"
 # The key, in an ASGI scope's extensions, of a function that writes bytes to the client at
 # once: whole frames of a WebSocket, or the next part of an HTTP response's body. It takes
 # bytes, and returns False, with nothing written, unless the connection is open and has room
-# in its buffer. An application may call it while it is not in the middle of a `send`.
+# in its buffer. An application may call it while it is not in the middle of a `send`. It goes
+# past whatever wraps `send`: a middleware that changes what is sent must remove it.
 WRITE_EXTENSION = "echo.write"
 # Never shown, not even to the visitor who sent them: pages get shared.
 REDACTED_HEADERS = frozenset({"cookie", "authorization", "proxy-authorization"})

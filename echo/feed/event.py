@@ -187,7 +187,7 @@ def counted(frames: Sequence[Frame]) -> tuple[Frame, ...]:
 
 
 def count_deliveries(frames: Iterable[Frame]) -> None:
-    """Count that frames are delivered; a transport calls it right before it sends them."""
+    """Count that frames are delivered: right before they are sent, or once they are written."""
     for frame in frames:
         if frame.on_delivery is not None:
             frame.on_delivery()

@@ -208,7 +208,7 @@ class Relay:
 
 
 def following(head: EventId, events: Sequence[Event]) -> list[Event]:
-    """Return those of some events that follow on the head, up to the first gap."""
+    """Return those of some events, in their order, that follow on the head without a gap."""
     found: list[Event] = []
     for event in events:
         if (event.epoch, event.number) == (head.epoch, head.number + len(found) + 1):

@@ -8,12 +8,15 @@ held up the event loop for 50 ms and more.
 import gc
 
 # New objects before the young ones are looked at; Python's own 700 is reached after every
-# seventh handshake. Cycles of dead objects take a few megabytes more meanwhile.
+# seventh handshake.
 YOUNG_OBJECTS = 20_000
+# Looks at the young objects before one at the older ones, and of those before one at all.
+# Python's own 10 would leave dead cycles, some ten megabytes of them, for twice as long each.
+LOOKS = 5
 
 
 def exempt_modules() -> None:
     """Exempt what is there now; a server calls it once, when it has imported everything."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    gc.set_threshold(YOUNG_OBJECTS, LOOKS, LOOKS)
