@@ -160,6 +160,33 @@ class Chunk(NamedTuple):
     counted: tuple[Frame, ...]
 
 
+# Returns frames as a transport carries them.
+Encode = Callable[[Sequence[Frame]], Chunk]
+
+
+class Batch:
+    """Events that some readers are due together, encoded once for each transport."""
+
+    __slots__ = ("chunks", "events", "last_id", "size")
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        # In their order, at least one.
+        self.events = events
+        # The id from which a reader who has them goes on.
+        self.last_id = events[-1].id
+        # In bytes, as queues count them.
+        self.size = sum(event.size for event in events)
+        # By what has made them.
+        self.chunks: dict[Encode, Chunk] = {}
+
+    def chunk(self, encode: Encode) -> Chunk:
+        """Return the events as one chunk, the same one each time."""
+        chunk = self.chunks.get(encode)
+        if chunk is None:
+            chunk = self.chunks[encode] = encode(self.events)
+        return chunk
+
+
 def split_frames(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
     """Yield frames in parts of at most MAX_CHUNK_BYTES, or of one frame."""
     start = size = 0

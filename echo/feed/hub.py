@@ -7,7 +7,6 @@ on who reads it and not on who is connected.
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Sequence
@@ -17,14 +16,12 @@ from operator import attrgetter
 from echo.feed import metrics
 from echo.feed.access import Interest, is_public, patterns_of
 from echo.feed.connection import return_seconds
-from echo.feed.event import Event
+from echo.feed.event import Batch, Event
 from echo.feed.history import History
-from echo.feed.subscription import Chunks, Subscription
+from echo.feed.subscription import Batches, Subscription
 from echo.feed.tallies import Tallies
 from echo.limits import ConnectionLimits
 from echo.protocol import CloseCode, EventId
-
-logger = logging.getLogger("echo.feed")
 
 # The key in the index of signed-in readers of *; no pattern has a space. They alone may be
 # given more than what is public.
@@ -143,26 +140,33 @@ class Hub:
         self, events: Sequence[Event], committed_at: float | None = None
     ) -> None:
         """Offer the next events to everybody who reads their topics, and hand them out."""
-        for topic, run in groupby(events, attrgetter("topic")):
-            self.offer(self.readers(topic), list(run), committed_at)
-        if not self.is_handing_out:
+        runs = [list(run) for _, run in groupby(events, attrgetter("topic"))]
+        # Who reads two topics is written both together, by `hand_out`.
+        at_once = 0 if len(runs) > 1 or self.due else WRITES_A_TURN
+        for run in runs:
+            self.offer(run, committed_at, at_once)
+        if at_once and self.due:
+            self.hand_out_soon()
+        elif self.due and not self.is_handing_out:
             self.hand_out()
 
     def offer(
-        self,
-        readers: Collection[Subscription],
-        events: list[Event],
-        committed_at: float | None,
+        self, events: list[Event], committed_at: float | None, at_once: int
     ) -> None:
-        """Offer the next events, all of one topic, to its readers."""
+        """Offer the next events, all of one topic, to its readers.
+
+        So many may be written to at once: one look at a reader costs less than two.
+        """
+        readers = self.readers(events[0].topic)
         now = time.time()
         for place, event in enumerate(events):
             self.history.append(event)
             events[place] = self.tallies.record_offer(event, len(readers), committed_at)
             metrics.delivery_seconds.observe(max(0.0, now - event.sent_timestamp))
-        size = sum(event.size for event in events)
-        for subscription in readers:
-            if subscription.offer(events, size):
+        batch = Batch(events)
+        now = time.monotonic()
+        for place, subscription in enumerate(readers):
+            if subscription.offer(batch, now, at_once=place < at_once):
                 self.due.append(subscription)
         metrics.events.inc(len(events))
         metrics.deliveries.inc(len(readers) * len(events))
@@ -170,21 +174,20 @@ class Hub:
     def hand_out(self) -> None:
         """Write to some readers what they are due, and in later turns to the others.
 
-        What is offered to a reader before its turn comes is written with the rest. One to
-        whom a write fails is cut, and resumes: the others must not wait for it.
+        What is offered to a reader before its turn comes is written with the rest.
         """
-        chunks: Chunks = {}
+        batches: Batches = {}
         now = time.monotonic()
         for _ in range(min(len(self.due), WRITES_A_TURN)):
-            subscription = self.due.popleft()
-            try:
-                subscription.hand_out(chunks, now)
-            except Exception:
-                logger.exception("a reader cannot be written to")
-                subscription.connection.cut()
-        self.is_handing_out = bool(self.due)
+            self.due.popleft().hand_out(batches, now)
+        self.is_handing_out = False
         if self.due:
-            asyncio.get_running_loop().call_soon(self.hand_out)
+            self.hand_out_soon()
+
+    def hand_out_soon(self) -> None:
+        """Go on in the event loop's next turn: there others have theirs."""
+        self.is_handing_out = True
+        asyncio.get_running_loop().call_soon(self.hand_out)
 
     def skip_to(self, head: EventId) -> None:
         """Move on over events that have been pruned: each reader finds out by itself."""

@@ -20,7 +20,8 @@ from echo.feed.access import Interest
 from echo.feed.connection import Connection
 from echo.feed.event import (
     MAX_CHUNK_BYTES,
-    Chunk,
+    Batch,
+    Encode,
     Event,
     Frame,
     Notice,
@@ -42,10 +43,8 @@ BYE_SECONDS = 5.0
 MAX_HELD_SECONDS = 5.0
 
 
-# Returns events as their transport carries them.
-Encode = Callable[[Sequence[Event]], Chunk]
-# Chunks by how they are made and of what: readers who are due the same share one.
-Chunks = dict[tuple[Encode, tuple[Event, ...]], Chunk]
+# By their events: readers who are due the same share one.
+Batches = dict[tuple[Event, ...], Batch]
 
 
 class State(Enum):
@@ -95,7 +94,7 @@ class Subscription:
         self.queue: list[Event] = []
         # The sum of their sizes.
         self.queued_bytes = 0
-        # Makes what `hand_out` writes; None while the transport itself takes all frames.
+        # Makes what `write` writes; None while the transport itself takes all frames.
         self.encode: Encode | None = None
         # Frames that go out before any event.
         self.notices: list[Notice] = []
@@ -125,58 +124,78 @@ class Subscription:
 
     # --- what the hub calls ------------------------------------------------------------
 
-    def offer(self, events: Sequence[Event], size: int) -> bool:
-        """Queue live events of so many bytes; return True if `hand_out` is to follow.
+    def offer(self, batch: Batch, now: float, *, at_once: bool) -> bool:
+        """Write live events if that may be done at once, or queue them.
 
-        While the log is to be read first they are found there.
+        Return True if `hand_out` is to follow. While the log is to be read first they are
+        found there.
         """
+        if at_once and not self.queue and self.write(batch, now):
+            return False
         if self.state is State.BEHIND:
             return False
         was_empty = not self.queue
-        self.queue.extend(events)
-        self.queued_bytes += size
+        self.queue.extend(batch.events)
+        self.queued_bytes += batch.size
         if len(self.queue) > MAX_QUEUED_EVENTS or self.queued_bytes > MAX_QUEUED_BYTES:
             metrics.slow_readers.inc()
             self.fall_behind()
             self.wake()
             return False
         # A transport that does not wait looks again by itself.
-        return was_empty and self.arrival is not None
+        is_due = was_empty and self.arrival is not None
+        if is_due and at_once:
+            self.wake()
+        return is_due and not at_once
 
-    def hand_out(self, chunks: Chunks, now: float) -> None:
-        """Write what is queued straight to the client, or leave it to the transport.
+    def hand_out(self, batches: Batches, now: float) -> None:
+        """Write what is queued, or leave it to the transport.
 
-        Only while the transport waits, so that nothing overtakes what it is sending: one
-        that has been woken may have frames that waited in ``may_send``. ``chunks`` has what
-        other readers have just been written.
+        ``batches`` has what other readers have just been written.
         """
-        queue = self.queue
-        if self.arrival is None or self.arrival.done() or not queue:
+        if self.arrival is None or not self.queue:
             return
-        if (
-            self.encode is not None
-            and self.state is State.LIVE
-            and not self.notices
-            and self.held_at is None
-            and self.queued_bytes <= MAX_CHUNK_BYTES
-        ):
-            due = self.encode, tuple(queue)
-            chunk = chunks.get(due)
-            if chunk is None:
-                chunk = chunks[due] = self.encode(due[1])
-            if self.write(chunk):
-                self.position = queue[-1].id
-                self.active_at = now
-                self.clear()
-                return
-        self.wake()
+        events = tuple(self.queue)
+        batch = batches.get(events)
+        if batch is None:
+            batch = batches[events] = Batch(events)
+        if self.write(batch, now):
+            self.clear()
+        else:
+            self.wake()
 
-    def write(self, chunk: Chunk) -> bool:
-        """Write a chunk at once; return False, with nothing written, if it must be sent."""
-        if not self.connection.write(chunk.data):
+    def write(self, batch: Batch, now: float) -> bool:
+        """Write events straight to the client, and return True.
+
+        Return False, with nothing written, if something else is due first, if there is no
+        room, and unless the transport waits: nothing may overtake what it is sending, and
+        one that has been woken may have frames that waited in ``may_send``.
+        """
+        arrival = self.arrival
+        if (
+            arrival is None
+            or self.encode is None
+            or self.state is not State.LIVE
+            or self.notices
+            or self.held_at is not None
+            or batch.size > MAX_CHUNK_BYTES
+            or arrival.done()
+        ):
+            return False
+        chunk = batch.chunk(self.encode)
+        try:
+            is_written = self.connection.write(chunk.data)
+        except Exception:
+            # It resumes; the others must not wait for it.
+            logger.exception("a reader cannot be written to")
+            self.connection.cut()
+            return False
+        if not is_written:
             return False
         if chunk.counted:
             count_deliveries(chunk.counted)
+        self.position = batch.last_id
+        self.active_at = now
         return True
 
     def fall_behind(self) -> None:
