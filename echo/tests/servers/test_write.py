@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from echo.tests.live import LiveSite
+from echo.tests.live import LiveSite, wait_until
 from echo.tests.servers.frames import Connection, Opcode, close, text
 from echo.tests.servers.writing import MOST_WRITES
+from echo.tests.tcp import bytes_unsent
 
 APPLICATION = "echo.tests.servers.writing:application"
 UVICORN = ["uvicorn", "--port", "{port}", "--lifespan", "off", APPLICATION]
@@ -46,6 +47,10 @@ def test_frames_are_written_between_those_that_are_sent(writing_site: LiveSite) 
 def test_nothing_is_written_once_the_buffer_is_full(writing_site: LiveSite) -> None:
     with Connection(writing_site.port) as connection:
         connection.send_frame(Opcode.TEXT, b"fill")
+        port, client_port = writing_site.port, connection.socket.getsockname()[1]
+        wait_until(lambda: bytes_unsent(port, client_port), "the buffers to fill")
+        with Connection(port):
+            pass  # its handshake is answered after the writes
         written = 0
         while len((frame := connection.frame()).payload) == 60_000:
             written += 1
