@@ -9,9 +9,9 @@ import gc
 
 # New objects before the young ones are looked at; Python's own 700 is reached after every
 # seventh handshake.
-YOUNG_OBJECTS = 20_000
+YOUNG_OBJECTS = 5_000
 # Looks at the young objects before one at the older ones, and of those before one at all.
-# Python's own 10 would leave dead cycles, some ten megabytes of them, for twice as long each.
+# Python's own 10 would leave dead cycles, megabytes of them, for twice as long each.
 LOOKS = 5
 
 

@@ -37,6 +37,11 @@ def connections(port: int) -> int:
     return len(server_sides(port))
 
 
+def has_connection(port: int, client_port: int) -> bool:
+    """Return True while the server has the client's connection."""
+    return any(side.client_port == client_port for side in server_sides(port))
+
+
 def bytes_unsent(port: int, client_port: int) -> int:
     """Return the bytes that wait on the server's side of a client's connection."""
     sides = server_sides(port)

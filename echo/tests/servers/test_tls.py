@@ -42,7 +42,7 @@ from echo.tests.servers.test_messages import (
 from echo.tests.servers.test_shutdown import (
     test_every_client_gets_1012_when_the_server_stops,
 )
-from echo.tests.tcp import connections
+from echo.tests.tcp import has_connection
 
 # pytest collects them here once more, with the fixtures below.
 __all__ = [
@@ -103,4 +103,5 @@ def test_unread_echoes_cut_the_connection(
     with contextlib.suppress(OSError):
         while True:
             connection.send(encode(Opcode.BINARY, bytes(64 * 1024)))
-    wait_until(lambda: connections(quiet_site.port) == 0, "it to be cut")
+    port, client_port = quiet_site.port, connection.socket.getsockname()[1]
+    wait_until(lambda: not has_connection(port, client_port), "it to be cut")
