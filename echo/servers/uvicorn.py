@@ -434,6 +434,17 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
+def backlog_size(transport: Any) -> int:
+    """Return the bytes that wait in a transport's buffer; 0 once it is closed.
+
+    asyncio's TLS has let go of its buffer when it is closed for the second time.
+    """
+    try:
+        return int(transport.get_write_buffer_size())
+    except AttributeError:
+        return 0
+
+
 async def cut_stalled(connections: Iterable[Any]) -> None:
     """Cut the connections, those of HTTP too, whose client does not read."""
     stalls = StallDetector()
@@ -444,11 +455,11 @@ async def cut_stalled(connections: Iterable[Any]) -> None:
             Backlog(
                 transport=transport,
                 socket=transport.get_extra_info("socket"),
-                size=transport.get_write_buffer_size(),
+                size=backlog_size(transport),
                 cut=partial(reset, transport),
             )
             for transport in transports
-            if transport.get_write_buffer_size()
+            if backlog_size(transport)
         )
 
 

@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from asyncio.sslproto import _SSLProtocolTransport
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from echo.servers.uvicorn import backlog_size
 from echo.tests.live import PATIENCE_SECONDS, ROOT, CommandSite, free_port
 from echo.tests.servers.frames import Connection, Opcode, text
 
@@ -76,3 +79,10 @@ def test_uvicorn_without_httptools_serves_the_site(tmp_path: Path) -> None:
         connection.send_frame(Opcode.TEXT, b"hello")
         assert connection.frame() == text("hello")
         assert site.get("/hello").status_code == 200
+
+
+def test_a_transport_that_was_closed_twice_does_not_end_the_sweep() -> None:
+    transport = _SSLProtocolTransport(Mock(), Mock())
+    transport.close()
+    transport.close()
+    assert backlog_size(transport) == 0
