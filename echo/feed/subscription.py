@@ -21,6 +21,7 @@ from echo.feed.connection import Connection
 from echo.feed.event import (
     MAX_CHUNK_BYTES,
     Batch,
+    Chunk,
     Encode,
     Event,
     Frame,
@@ -184,18 +185,23 @@ class Subscription:
             return False
         chunk = batch.chunk(self.encode)
         try:
-            is_written = self.connection.write(chunk.data)
+            is_written = self.write_chunk(chunk)
         except Exception:
             # It resumes; the others must not wait for it.
             logger.exception("a reader cannot be written to")
             self.connection.cut()
             return False
-        if not is_written:
+        if is_written:
+            self.position = batch.last_id
+            self.active_at = now
+        return is_written
+
+    def write_chunk(self, chunk: Chunk) -> bool:
+        """Write and count a chunk; return False, with nothing written, if it must be sent."""
+        if not self.connection.write(chunk.data):
             return False
         if chunk.counted:
             count_deliveries(chunk.counted)
-        self.position = batch.last_id
-        self.active_at = now
         return True
 
     def fall_behind(self) -> None:

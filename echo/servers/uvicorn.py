@@ -455,11 +455,11 @@ async def cut_stalled(connections: Iterable[Any]) -> None:
             Backlog(
                 transport=transport,
                 socket=transport.get_extra_info("socket"),
-                size=backlog_size(transport),
+                size=size,
                 cut=partial(reset, transport),
             )
             for transport in transports
-            if backlog_size(transport)
+            if (size := backlog_size(transport))
         )
 
 

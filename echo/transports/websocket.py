@@ -93,13 +93,10 @@ class FeedConsumer(AsyncWebsocketConsumer):
             subscription.encode = websocket_chunk
             while not subscription.is_over:
                 for frames in split_frames(await subscription.next()):
-                    chunk = websocket_chunk(frames)
-                    if subscription.rights_changed or not subscription.connection.write(
-                        chunk.data
+                    if subscription.rights_changed or not subscription.write_chunk(
+                        websocket_chunk(frames)
                     ):
                         await self.send_slowly(subscription, frames)
-                    else:
-                        count_deliveries(chunk.counted)
             assert subscription.bye is not None
             bye = subscription.bye.fields
             await self.close(bye["code"], bye["reason"])
