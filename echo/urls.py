@@ -2,17 +2,23 @@
 
 from django.urls import path
 
+from echo.views import market, protocol, transports
 from echo.views.anything import anything
 from echo.views.demos import hello, more_json, some_protobuf, user_search
 from echo.views.echo import echo_endpoint
 from echo.views.feed import needs_asgi
 from echo.views.operations import healthz, metrics, readyz
 from echo.views.pages import console, live
+from echo.views.source import source
 
 urlpatterns = [
     # pages
     path("", console, name="console"),
     path("live/", live, name="live"),
+    path("transports/", transports.page, name="transports"),
+    path("market/", market.page, name="market"),
+    path("protocol/", protocol.page, name="protocol"),
+    path("source/<path:path>", source, name="source"),
     # the echo and the feed
     path("echo", echo_endpoint, name="echo"),
     path("feed/sse", needs_asgi, name="feed-sse"),

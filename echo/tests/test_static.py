@@ -12,7 +12,7 @@ from django.core.files.base import ContentFile
 from echo.tests.live import COMMANDS, PATIENCE_SECONDS, LiveSite
 from wsdemo.static import StaticStorage
 
-PAGES = ["/", "/live/", "/admin/login/"]
+PAGES = ["/", "/live/", "/transports/", "/market/", "/protocol/", "/admin/login/"]
 PRODUCTION = {
     "DEBUG": "off",
     "HTTPS": "off",

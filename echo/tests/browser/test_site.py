@@ -71,7 +71,9 @@ async def test_every_ink_can_be_read_on_every_surface(page: Page, scheme: str) -
 async def test_the_header_leads_to_the_pages_and_names_this_one(page: Page) -> None:
     await page.goto("/")
     links = page.get_by_role("navigation", name="Pages").get_by_role("link")
-    await expect(links).to_have_text(["Echo", "Live", "Admin"])
+    await expect(links).to_have_text(
+        ["Echo", "Live", "Transports", "Market", "Protocol", "Admin"]
+    )
     await expect(links.first).to_have_attribute("aria-current", "page")
     await links.last.click()
     await expect(page).to_have_title("Log in | wsdemo")
