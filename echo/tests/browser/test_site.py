@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from echo.tests.live import COMMANDS, LiveSite
 
@@ -79,6 +79,34 @@ async def test_the_header_leads_to_the_pages_and_names_this_one(page: Page) -> N
     await expect(page).to_have_title("Log in | wsdemo")
     await page.get_by_role("link", name="← Back to the site").click()
     await expect(page).to_have_title("Echo console · wsdemo")
+
+
+async def test_the_home_page_leads_to_each_page(page: Page) -> None:
+    await page.goto("/")
+    navigation = page.get_by_role("navigation", name="Pages")
+    pages = [
+        await link.get_attribute("href")
+        for link in await navigation.get_by_role("link").all()
+    ]
+    links = page.locator(".intro a")
+    assert [await link.get_attribute("href") for link in await links.all()] == pages[1:]
+    for address in pages:
+        response = await page.goto(str(address))
+        assert response
+        assert response.ok
+
+
+@pytest.mark.parametrize("locale", ["en", "zh-CN"])
+async def test_all_pages_are_within_reach_on_a_phone(
+    browser: Browser, site: LiveSite, locale: str
+) -> None:
+    page = await browser.new_page(
+        base_url=site.url, locale=locale, viewport={"width": 390, "height": 844}
+    )
+    await page.goto("/")
+    for link in await page.locator("header nav a").all():
+        await expect(link).to_be_in_viewport(ratio=1)
+    await page.close()
 
 
 async def test_a_missing_page_is_told_in_the_sites_own_words(
