@@ -43,6 +43,22 @@ CUT_EXTENSION = "echo.cut"
 # in its buffer. An application may call it while it is not in the middle of a `send`. It goes
 # past whatever wraps `send`: a middleware that changes what is sent must remove it.
 WRITE_EXTENSION = "echo.write"
+# The key, in the extensions of a request's ASGI scope, of a coroutine function that serves a
+# connected TCP socket as if a client had opened it, and closes it in the end. What comes over
+# it is not trusted as a proxy: PROXY_HEADERS are dropped.
+ADOPT_EXTENSION = "echo.adopt"
+# The headers that only a proxy may set; in lower case.
+PROXY_HEADERS = frozenset(
+    {
+        b"daphne-root-path",
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+    }
+)
 # Never shown, not even to the visitor who sent them: pages get shared.
 REDACTED_HEADERS = frozenset({"cookie", "authorization", "proxy-authorization"})
 

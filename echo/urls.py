@@ -18,6 +18,7 @@ urlpatterns = [
     path("transports/", transports.page, name="transports"),
     path("market/", market.page, name="market"),
     path("protocol/", protocol.page, name="protocol"),
+    path("protocol/handshake", protocol.handshake, name="protocol-handshake"),
     path("source/<path:path>", source, name="source"),
     # the echo and the feed
     path("echo", echo_endpoint, name="echo"),

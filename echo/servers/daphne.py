@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -31,7 +32,14 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from zope.interface import implementer  # type: ignore[import-untyped]
 
-from echo.protocol import CUT_EXTENSION, WRITE_EXTENSION, CloseCode, reason_phrase
+from echo.protocol import (
+    ADOPT_EXTENSION,
+    CUT_EXTENSION,
+    PROXY_HEADERS,
+    WRITE_EXTENSION,
+    CloseCode,
+    reason_phrase,
+)
 from echo.servers.channel import ROOT_PATH_HEADER, GuardedChannel
 from echo.servers.core import (
     ABNORMAL_CLOSURE,
@@ -639,6 +647,7 @@ class FaithfulServer(daphne.server.Server):
         extensions[CUT_EXTENSION] = protocol.transport.abortConnection
         if scope["type"] != "websocket":
             extensions[WRITE_EXTENSION] = partial(write_body, protocol)
+            extensions[ADOPT_EXTENSION] = self.adopt
             return super().create_application(protocol, scope)
         extensions[WRITE_EXTENSION] = protocol.write_at_once
         task = asyncio.ensure_future(
@@ -658,6 +667,24 @@ class FaithfulServer(daphne.server.Server):
         await super().handle_reply(protocol, message)
         if streams and protocol.producer is not None:
             await protocol.producer.writable.wait()
+
+    async def adopt(self, connection: socket.socket) -> None:
+        """Serve a connected TCP socket: see ADOPT_EXTENSION."""
+        with connection:  # the reactor duplicates it
+            connection.setblocking(False)
+            transport = reactor.adoptStreamConnection(
+                connection.fileno(), connection.family, self.http_factory
+            )
+        names = {
+            name.lower().encode()
+            for name in (
+                self.proxy_forwarded_address_header,
+                self.proxy_forwarded_port_header,
+                self.proxy_forwarded_proto_header,
+            )
+            if name
+        }
+        transport.protocol.guard.distrust(PROXY_HEADERS | names)
 
     def cut_stalled(self) -> None:
         """Cut the connections, those of HTTP too, whose client does not read."""

@@ -72,6 +72,10 @@ class Guard:
         self.deadline_for: tuple[str, int] | None = None
         self.set_deadline()
 
+    def distrust(self, names: frozenset[bytes]) -> None:
+        """Drop these headers too; names in lower case."""
+        self.reader.untrusted |= names
+
     def receive(self, data: bytes) -> None:
         """Take bytes from the client."""
         if self.refused:

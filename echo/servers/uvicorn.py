@@ -26,7 +26,13 @@ from uvicorn.protocols.utils import (
 from websockets.frames import Opcode
 from websockets.protocol import State
 
-from echo.protocol import CUT_EXTENSION, WRITE_EXTENSION, CloseCode
+from echo.protocol import (
+    ADOPT_EXTENSION,
+    CUT_EXTENSION,
+    PROXY_HEADERS,
+    WRITE_EXTENSION,
+    CloseCode,
+)
 from echo.servers.core import (
     ABNORMAL_CLOSURE,
     CLOSE_TIMEOUT_SECONDS,
@@ -633,6 +639,26 @@ class Http10Body:
         await self.stock_send(message)
 
 
+async def adopt(transport: Any, connection: socket.socket) -> None:
+    """Serve a connected TCP socket as the server of this transport: see ADOPT_EXTENSION."""
+    serving = transport.get_protocol()
+
+    def make_protocol() -> Any:
+        return serving.config.http_protocol_class(
+            config=serving.config,
+            server_state=serving.server_state,
+            app_state=serving.app_state,
+        )
+
+    loop = asyncio.get_running_loop()
+    try:
+        _, protocol = await loop.connect_accepted_socket(make_protocol, connection)
+    except BaseException:
+        connection.close()
+        raise
+    protocol.guard.distrust(PROXY_HEADERS)
+
+
 def add_extensions(protocol: Any) -> None:
     """Add the extensions that cut a connection and write to it to a protocol's scopes.
 
@@ -645,6 +671,8 @@ def add_extensions(protocol: Any) -> None:
         extensions = self.scope.setdefault("extensions", {})
         extensions[CUT_EXTENSION] = self.transport.abort
         extensions[WRITE_EXTENSION] = self.write_at_once
+        if self.scope["type"] == "http":
+            extensions[ADOPT_EXTENSION] = partial(adopt, self.transport)
         return stock_run_asgi(self, *application)
 
     protocol.run_asgi = run_asgi

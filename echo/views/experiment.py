@@ -1,7 +1,7 @@
 """What the experiments' views share: a JSON object in, JSON or an error with its reason out."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
 from typing import Any
 
@@ -18,7 +18,9 @@ MAX_BODY_BYTES = 64 * 1024
 Run = Callable[[HttpRequest, dict[str, Any]], Awaitable[Any]]
 
 
-def experiment(run: Run) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
+def experiment(
+    run: Run,
+) -> Callable[[HttpRequest], Coroutine[Any, Any, HttpResponse]]:
     """Make a view of a coroutine that takes a request and its settings.
 
     It answers a POST, which needs a CSRF token as every form does, with what the coroutine

@@ -1,0 +1,72 @@
+"""Sends a request for a WebSocket, right or wrong, and returns what the server answers."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from echo.lab import loopback
+from echo.lab.bounds import LabError, Slots
+from echo.protocol import quoted
+
+MAX_REQUEST_BYTES = 8 * 1024
+RUNNING = Slots(10)
+# How long the server may take, and how long the whole experiment.
+QUIET_SECONDS = 3.0
+MAX_SECONDS = 10.0
+# Where a request may go: what a proxy keeps from visitors must not be reached past it.
+TARGETS = ("/echo", "/feed/ws", "/nowhere")
+# A request line that the server reads as one; it refuses any other.
+REQUEST_LINE = re.compile(r"[!-~]+ ([!-~]+) HTTP/[0-9]\.[0-9]")
+# Close, 1000, with a masking key of zeros (RFC 6455 section 5.5.1).
+CLOSE_FRAME = b"\x88\x82\x00\x00\x00\x00\x03\xe8"
+
+
+async def send_request(scope: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Send the setting ``request`` to this server, and return the true answer."""
+    request = read_request(settings.get("request"))
+    with RUNNING.slot():
+        async with loopback.connect(scope, MAX_SECONDS) as connection:
+            await connection.send(request)
+            response = await connection.receive_response(QUIET_SECONDS)
+            if response.status == 101:
+                await connection.send(CLOSE_FRAME)
+                await connection.receive(QUIET_SECONDS)
+    return {
+        "status": response.status,
+        "head": response.head.decode("latin-1"),
+        # What follows a 101 are frames.
+        "body": ""
+        if response.status == 101
+        else response.body.decode(errors="replace"),
+        "ending": response.ending,
+    }
+
+
+def read_request(text: Any) -> bytes:
+    """Return the head that a visitor has written, with the line ends of HTTP.
+
+    One head only, and to nothing but the WebSocket endpoints. Raises LabError.
+    """
+    if not isinstance(text, str):
+        raise LabError(_("request: expected the text of a request"))
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n").split("\n")
+    if "" in lines[:-1]:
+        raise LabError(
+            _("expected no empty line inside the request: the empty line is its end")
+        )
+    line = REQUEST_LINE.fullmatch(lines[0])
+    if line and line[1].partition("?")[0] not in TARGETS:
+        raise LabError(
+            _("expected one of the paths %(paths)s, got %(got)s")
+            % {"paths": ", ".join(TARGETS), "got": quoted(line[1])}
+        )
+    request = "\r\n".join([*lines, "", ""]).encode(errors="replace")
+    if len(request) > MAX_REQUEST_BYTES:
+        raise LabError(
+            _("expected a request of at most %(most)s bytes, got %(got)s")
+            % {"most": MAX_REQUEST_BYTES, "got": len(request)},
+            413,
+        )
+    return request
