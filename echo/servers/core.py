@@ -147,7 +147,7 @@ class FaithfulFrames(WebSocketCore):
             length = extended_length(buffer[2 : start - 4])
         if self.max_message_size is not None:
             room = self.max_message_size - (self.current_size or 0)
-            if length > room:
+            if length > room and opcode < Opcode.CLOSE:
                 raise PayloadTooBig(length, room, self.current_size)
         end = start + length
         if len(buffer) < end:
@@ -180,7 +180,8 @@ class FaithfulCore(FaithfulFrames, ServerProtocol):
     # What few connections ever change has its first value in the class: an object with more
     # than 30 attributes of its own takes 1.2 KB more.
 
-    # Decodes the text message whose fragments are arriving; None for a binary one.
+    # Decodes the text message whose fragments are arriving; None for a binary one, and after
+    # the last fragment.
     text: codecs.IncrementalDecoder | None = None
     # The type of the message whose fragments are arriving; CONT between messages.
     message_opcode = Opcode.CONT
@@ -243,7 +244,7 @@ class FaithfulCore(FaithfulFrames, ServerProtocol):
         self.message += fragment.data
         if fragment.fin:
             self.events.append(Frame(self.message_opcode, bytes(self.message)))
-            self.message = None
+            self.message = self.text = None
 
 
 class DeferringCore(FaithfulCore):

@@ -295,3 +295,26 @@ def test_the_cap_counts_bytes_not_characters(connect: Connect) -> None:
     assert connection.frame() == text(fits)
     connection.send_frame(TEXT, (fits + "小").encode())
     assert [code_of(frame) for frame in connection.rest()] == [1009]
+
+
+def test_a_ping_between_the_fragments_does_not_count_towards_the_cap(
+    connect: Connect,
+) -> None:
+    connection = connect()
+    connection.send_frame(BINARY, bytes(CAP), fin=False)
+    connection.send_frame(PING, b"x" * 125)
+    assert connection.frame() == Frame(Opcode.PONG, b"x" * 125)
+    connection.send_frame(CONT)
+    assert connection.frame() == Frame(BINARY, bytes(CAP))
+
+
+def test_a_fragment_after_the_last_one_is_a_protocol_error_in_any_encoding(
+    connect: Connect,
+) -> None:
+    """It belongs to no text, so it is not checked as one."""
+    connection = connect()
+    connection.send_frame(TEXT, b"who", fin=False)
+    connection.send_frame(CONT, b"le")
+    assert connection.frame() == text("whole")
+    connection.send_frame(CONT, b"\xff")
+    assert [code_of(frame) for frame in connection.rest()] == [1002]
