@@ -223,6 +223,23 @@ class Token(models.Model):
             Token.objects.filter(pk=self.pk).update(last_used_at=now)
 
 
+class MarketLease(models.Model):
+    """The one row that allows one market for all visitors, on whichever node it runs.
+
+    The node renews it; when the node dies, it runs out (echo.lab.market.visitors).
+    """
+
+    holder = models.CharField(max_length=32, blank=True)
+    held_until = models.DateTimeField()
+    ends_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.holder} until {self.held_until}"
+
+
 class EmptyManager(models.Manager):
     """The manager of a model without a table: no query reaches the database."""
 

@@ -17,6 +17,7 @@ urlpatterns = [
     path("live/", live, name="live"),
     path("transports/", transports.page, name="transports"),
     path("market/", market.page, name="market"),
+    path("market/start", market.start, name="market-start"),
     path("protocol/", protocol.page, name="protocol"),
     path("protocol/handshake", protocol.handshake, name="protocol-handshake"),
     path("source/<path:path>", source, name="source"),

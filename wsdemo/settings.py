@@ -94,6 +94,8 @@ FEED_MAX_CONNECTIONS_PER_ADDRESS = env.int("FEED_MAX_CONNECTIONS_PER_ADDRESS", 5
 # Reads of missed events from the log, for each client address; bursts of five seconds' worth.
 FEED_HISTORY_READS_PER_SECOND = env.int("FEED_HISTORY_READS_PER_SECOND", 20)
 FEED_PUBLISHES_PER_SECOND = env.int("FEED_PUBLISHES_PER_SECOND", 100)
+# Visitors of /market/ may start a market, one at a time on the whole site.
+MARKET_FOR_VISITORS = env.bool("MARKET_FOR_VISITORS", DEBUG)
 # The number of processes that uvicorn starts; for the system checks only.
 WORKERS = env.int("WEB_CONCURRENCY", 1)
 # `line` for people, `json` for log collectors.

@@ -1,6 +1,6 @@
 """The feed: server-side push that loses nothing. This is its only door."""
 
-from echo.feed import cluster
+from echo.feed import cluster, threads
 from echo.feed.access import Reader
 from echo.feed.accounts import find_reader
 from echo.feed.changes import connect as announce_changed_accounts
@@ -20,6 +20,7 @@ from echo.feed.node import get_node, list_nodes, subscribe, survey
 from echo.feed.publish import apublish, apublish_many, publish, publish_many
 from echo.feed.publishers import Publisher, find_publisher
 from echo.feed.retention import retention_of
+from echo.feed.shutdown import before_shutdown
 from echo.feed.subscription import Subscription
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "announce_changed_accounts",
     "apublish",
     "apublish_many",
+    "before_shutdown",
     "cluster",
     "count_deliveries",
     "encode_data",
@@ -49,5 +51,6 @@ __all__ = [
     "sse_chunk",
     "subscribe",
     "survey",
+    "threads",
     "websocket_chunk",
 ]
