@@ -78,3 +78,14 @@ test("without a cursor the server's hello is where it begins", () => {
   ledger.take(event(8, 7));
   assert.equal(ledger.lost, 0);
 });
+
+test("from the earliest events on, each topic begins with its first", () => {
+  const ledger = new Ledger();
+  ledger.take(event(155, 120, "rare"));
+  ledger.take(event(156, 150, "busy"));
+  assert.equal(ledger.lost, 0);
+  ledger.take({ type: "heartbeat", last_event_id: id(156) });
+  ledger.take(event(160, 158, "other"));
+  ledger.take(event(162, 159, "busy"));
+  assert.equal(ledger.lost, 2);
+});

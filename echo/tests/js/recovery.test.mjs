@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Recovery } from "../../static/echo/live/recovery.js";
+import { Recovery } from "../../static/echo/feed/recovery.js";
 
 test("a recovery is reported once all that was missed has come", () => {
   const recovery = new Recovery();

@@ -43,8 +43,8 @@ const TABS_VERSION = 2;
 
 export class Feed extends EventTarget {
   /**
-   * `base` is the feed's URL; `since` an id (null: from now on); `transport` one name,
-   * or null to fall back through all; `storageKey` keeps the cursor in sessionStorage
+   * `base` is the feed's URL; `since` an id, "earliest" (not with `shared`), or null:
+   * from now on; `transport` one name, or null to fall back through all; `storageKey` keeps the cursor in sessionStorage
    * for the tab's next page; `shared: false` gives this tab a connection of its own.
    */
   constructor({
@@ -65,7 +65,11 @@ export class Feed extends EventTarget {
     this.transports = transport ? [transport] : Object.keys(TRANSPORTS);
     this.storageKey = storageKey;
     this.shared = shared && CAN_SHARE;
-    this.ledger = new Ledger(this.loadCursor() ?? since);
+    // Asked for until there is a cursor.
+    this.since = since;
+    this.ledger = new Ledger(
+      this.loadCursor() ?? (since === "earliest" ? null : since),
+    );
     this.state = "closed";
     this.detail = null; // of the latest `state` event
     this.attempt = 0; // of reconnecting, since the last stable connection
@@ -158,7 +162,7 @@ export class Feed extends EventTarget {
   /** Open a transport from the cursor; return the connection, `{close()}`. */
   openTransport(index, on) {
     if (index === 0) this.firstTriedAt = performance.now();
-    const target = { base: this.base, query: this.query(this.cursor) };
+    const target = { base: this.base, query: this.query(this.cursor ?? this.since) };
     return TRANSPORTS[this.transports[index]](target, on);
   }
 

@@ -12,7 +12,7 @@ export function isCovered(id, cursor) {
 }
 
 export class Ledger {
-  /** `cursor` is an id, or null to begin with the server's `hello`. */
+  /** `cursor` is an id, or null to begin where the server does. */
   constructor(cursor = null) {
     this.lost = 0; // gaps found in the chain of `previous`
     this.startAt(cursor);
@@ -43,7 +43,6 @@ export class Ledger {
     if (!this.isChained(previous, topic)) this.lost += 1;
     this.latest.set(topic, id);
     this.cursor = id;
-    this.start ??= previous ?? id;
     return true;
   }
 
@@ -53,14 +52,15 @@ export class Ledger {
     // reader that missed one of those got a reset.
     if (previous === null) return true;
     if (this.latest.has(topic)) return previous === this.latest.get(topic);
+    // It begins with the earliest events, and the server has not said yet where they begin.
     if (this.start === null) return true;
     return isCovered(previous, this.start);
   }
 
   /** Move the cursor forward to this id; no-op if it is there or beyond. */
   advance(id) {
-    if (!id || isCovered(id, this.cursor)) return;
-    if (this.cursor === null) this.startAt(id);
-    else this.cursor = id;
+    if (!id) return;
+    this.start ??= id;
+    if (!isCovered(id, this.cursor)) this.cursor = id;
   }
 }

@@ -1,7 +1,8 @@
 /** The live feed: joins the feed to the log, the measurements and the forms. */
 
 import { Feed, TRANSPORTS } from "../feed/feed.js";
-import { pollOnce } from "../feed/transports/polling.js";
+import { Recovery } from "../feed/recovery.js";
+import { pollOnce, readLog } from "../feed/transports/polling.js";
 import { eventRow, messageRow } from "../log/rows.js";
 import { LogView } from "../log/view.js";
 import { copy } from "../site/clipboard.js";
@@ -9,7 +10,6 @@ import { oncePerFrame } from "../site/schedule.js";
 import { showState } from "../site/state.js";
 import { readTexts } from "../site/texts.js";
 import { connectPublishForm } from "./publishform.js";
-import { Recovery } from "./recovery.js";
 import { loadSnapshot, saveSnapshot } from "./snapshot.js";
 import { statusText } from "./status.js";
 import { codeSample, exampleTopic, parseTopics, publishCommands } from "./topics.js";
@@ -157,19 +157,12 @@ async function measure() {
 /** Read from the log what was missed; the feed itself has to bring it. */
 async function checkRecovery(key) {
   recoveryKey = key;
-  const ids = [];
-  let since = recovery.interruption.cursor;
+  const query = feed.query(recovery.interruption.cursor);
   try {
-    for (let more = true; more; ) {
-      const batch = await pollOnce(feed.base, feed.query(since));
-      ids.push(...batch.events.map((event) => event.id));
-      since = batch.last_event_id;
-      more = batch.more;
-    }
+    recovery.expect((await readLog(feed.base, query)).map(({ id }) => id));
   } catch {
     return; // checked again when the feed is open again
   }
-  recovery.expect(ids);
   reportRecovery();
 }
 

@@ -42,6 +42,19 @@ export async function pollOnce(base, query, signal) {
   throw Object.assign(new Error(body.detail), { status: response.status });
 }
 
+/** Return all events that the log has after the query's `since`; throw as `pollOnce`. */
+export async function readLog(base, query) {
+  const parameters = new URLSearchParams(query);
+  const found = [];
+  for (let more = true; more; ) {
+    const batch = await pollOnce(base, parameters);
+    found.push(...batch.events);
+    parameters.set("since", batch.last_event_id);
+    more = batch.more;
+  }
+  return found;
+}
+
 function deliver({ events, last_event_id, reset, bye }, isFirst, on) {
   // A poll has no hello: the first response shows that the transport works.
   if (isFirst) on.frame({ type: "hello" });
