@@ -23,7 +23,10 @@ const COLOURS = { green: ["--good", "--bad"], red: ["--bad", "--good"] };
 const HIGHLIGHT_SCALE = "highlight";
 
 export class MarketChart {
-  /** `language` is the page's; `on` is called with the index of the candle under the crosshair, or null. */
+  /**
+   * `language` is the page's; `onCrosshair` is called with the index of the candle under
+   * the crosshair, or null.
+   */
   constructor(element, { language, onCrosshair }) {
     this.element = element;
     this.candles = [];
@@ -32,8 +35,9 @@ export class MarketChart {
     this.rising = "green";
     this.precision = 2;
     this.highlighted = null; // `[from, to]` in seconds
-    this.time = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
-    this.minute = new Intl.DateTimeFormat(language, { timeStyle: "short" });
+    const clock = { hourCycle: "h23" };
+    this.time = new Intl.DateTimeFormat(language, { timeStyle: "medium", ...clock });
+    this.minute = new Intl.DateTimeFormat(language, { timeStyle: "short", ...clock });
     this.day = new Intl.DateTimeFormat(language, { dateStyle: "medium" });
     this.makeSeries();
     this.chart.subscribeCrosshairMove(({ time }) => {
@@ -84,7 +88,11 @@ export class MarketChart {
     );
     this.volumes = this.chart.addSeries(
       HistogramSeries,
-      { priceFormat: { type: "volume" }, priceLineVisible: false },
+      {
+        priceFormat: { type: "volume" },
+        priceLineVisible: false,
+        lastValueVisible: false,
+      },
       1,
     );
     const [above, below] = this.chart.panes();
@@ -137,6 +145,7 @@ export class MarketChart {
       borderDownColor: down,
       wickUpColor: up,
       wickDownColor: down,
+      priceLineColor: colour("--ink-soft"),
     });
     this.averages.forEach((series, index) => {
       series.applyOptions({ color: colour(`--average-${index + 1}`) });

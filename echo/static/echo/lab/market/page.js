@@ -24,8 +24,8 @@ const HIGHLIGHT_MS = 5000;
 // A screen reader's table must not change while it is read; and it speaks now and then.
 const TABLE_MS = 5000;
 const SPOKEN_MS = 20_000;
-// After this time without a trade the log has none.
-const EMPTY_MS = 700;
+// After this time the history has come, or the log has none.
+const SETTLED_MS = 700;
 const SYMBOL = /^[A-Za-z0-9_-]{1,20}$/;
 
 const $ = (selector) => document.querySelector(selector);
@@ -39,19 +39,15 @@ const choice = settings.elements;
 
 const stream = new Stream(start.topic);
 const source = new Source($("#source"), { text, format, start });
-const chart = new MarketChart($("#chart"), { language, onCrosshair: scheduleShow });
 const schedule = oncePerFrame(draw);
-const scheduleValues = oncePerFrame(showLegend);
+const onCrosshair = oncePerFrame(showLegend);
+const chart = new MarketChart($("#chart"), { language, onCrosshair });
 
 let candles; // of each interval, by its seconds
 let trades; // the last ones
 let precision;
-let emptyTimer;
+let settleTimer;
 let highlightTimer;
-
-function scheduleShow() {
-  scheduleValues();
-}
 
 // --- settings ---------------------------------------------------------------------------
 
@@ -143,8 +139,8 @@ function handleState(detail) {
     state === "refused" ? text("refused", { detail: detail.detail }) : "";
   $("#cut").disabled = state !== "open";
   schedule();
-  clearTimeout(emptyTimer);
-  if (state === "open") emptyTimer = setTimeout(showEmpty, EMPTY_MS);
+  clearTimeout(settleTimer);
+  if (state === "open") settleTimer = setTimeout(settle, SETTLED_MS);
 }
 
 function handleReset({ reason }) {
@@ -201,6 +197,12 @@ function showLegend() {
   const { list } = shown();
   const index = chart.position ?? list.length - 1;
   showValues($("#legend"), list, index, { format, precision });
+}
+
+/** Show what does not change with every trade, now that the history is there, or none. */
+function settle() {
+  showEmpty();
+  showTable();
 }
 
 function showEmpty() {

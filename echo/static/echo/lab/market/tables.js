@@ -4,7 +4,7 @@ import { change, movingAverages } from "./candles.js";
 import { AVERAGES } from "./chart.js";
 
 // Kept rows of the last trades and of the last candles.
-export const TRADES_SHOWN = 14;
+export const TRADES_SHOWN = 18;
 const CANDLES_SHOWN = 10;
 const MARKS = { buy: "▲", sell: "▼" };
 
@@ -16,7 +16,10 @@ export function formats(language) {
     maximumFractionDigits: 2,
     signDisplay: "exceptZero",
   });
-  const times = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
+  const times = new Intl.DateTimeFormat(language, {
+    timeStyle: "medium",
+    hourCycle: "h23",
+  });
   return {
     size: (size) => sizes.format(size),
     percent: (percent) => `${percents.format(percent)} %`,
