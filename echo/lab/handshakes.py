@@ -1,6 +1,5 @@
-"""Sends a request for a WebSocket, right or wrong, and returns what the server answers."""
+"""Sends a request for a WebSocket, right or wrong, and says why the server answers as it does."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ from django.utils.translation import gettext as _
 
 from echo.lab import loopback
 from echo.lab.bounds import LabError, Slots
+from echo.lab.handshake_rules import REQUEST_LINE, broken_rule
 from echo.protocol import quoted
 
 MAX_REQUEST_BYTES = 8 * 1024
@@ -17,15 +17,14 @@ QUIET_SECONDS = 3.0
 MAX_SECONDS = 10.0
 # Where a request may go: what a proxy keeps from visitors must not be reached past it.
 TARGETS = ("/echo", "/feed/ws", "/nowhere")
-# A request line that the server reads as one; it refuses any other.
-REQUEST_LINE = re.compile(r"[!-~]+ ([!-~]+) HTTP/[0-9]\.[0-9]")
 # Close, 1000, with a masking key of zeros (RFC 6455 section 5.5.1).
 CLOSE_FRAME = b"\x88\x82\x00\x00\x00\x00\x03\xe8"
 
 
 async def send_request(scope: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Send the setting ``request`` to this server, and return the true answer."""
-    request = read_request(settings.get("request"))
+    lines = read_lines(settings.get("request"))
+    request = encode(lines)
     with RUNNING.slot():
         async with loopback.connect(scope, MAX_SECONDS) as connection:
             await connection.send(request)
@@ -33,6 +32,7 @@ async def send_request(scope: Any, settings: Mapping[str, Any]) -> dict[str, Any
             if response.status == 101:
                 await connection.send(CLOSE_FRAME)
                 await connection.receive(QUIET_SECONDS)
+    rule = broken_rule(lines, response.status)
     return {
         "status": response.status,
         "head": response.head.decode("latin-1"),
@@ -41,13 +41,19 @@ async def send_request(scope: Any, settings: Mapping[str, Any]) -> dict[str, Any
         if response.status == 101
         else response.body.decode(errors="replace"),
         "ending": response.ending,
+        "rule": rule
+        and {
+            "name": rule.name,
+            "sections": rule.sections,
+            "reason": str(rule.reason),
+        },
     }
 
 
-def read_request(text: Any) -> bytes:
-    """Return the head that a visitor has written, with the line ends of HTTP.
+def read_lines(text: Any) -> list[str]:
+    """Return the lines of the head that a visitor has written. Raises LabError.
 
-    One head only, and to nothing but the WebSocket endpoints. Raises LabError.
+    It is one head only, and goes to nothing but the WebSocket endpoints.
     """
     if not isinstance(text, str):
         raise LabError(_("request: expected the text of a request"))
@@ -57,11 +63,16 @@ def read_request(text: Any) -> bytes:
             _("expected no empty line inside the request: the empty line is its end")
         )
     line = REQUEST_LINE.fullmatch(lines[0])
-    if line and line[1].partition("?")[0] not in TARGETS:
+    if line and line[2].partition("?")[0] not in TARGETS:
         raise LabError(
             _("expected one of the paths %(paths)s, got %(got)s")
-            % {"paths": ", ".join(TARGETS), "got": quoted(line[1])}
+            % {"paths": ", ".join(TARGETS), "got": quoted(line[2])}
         )
+    return lines
+
+
+def encode(lines: list[str]) -> bytes:
+    """Return the head with the line ends of HTTP. Raises LabError over the bound."""
     request = "\r\n".join([*lines, "", ""]).encode(errors="replace")
     if len(request) > MAX_REQUEST_BYTES:
         raise LabError(

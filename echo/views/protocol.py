@@ -8,13 +8,14 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from echo.lab import handshakes
+from echo.lab.handshake_rules import EXAMPLES
 from echo.views.experiment import experiment
 
 
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
     """Render the page."""
-    return render(request, "echo/protocol.html")
+    return render(request, "echo/protocol.html", {"handshake_examples": EXAMPLES})
 
 
 @experiment

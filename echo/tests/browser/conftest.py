@@ -33,6 +33,8 @@ CHROMIUM_ARGUMENTS = [
     "--disable-gpu",
     "--disable-background-networking",
 ]
+# Where tests provoke a refusal.
+PROVOKED = ("/echo", "/protocol/handshake", "/protocol/streams", "/protocol/updates")
 PATIENCE_MS = PATIENCE_SECONDS * 1000
 
 # Five seconds otherwise.
@@ -121,5 +123,5 @@ def is_experiment(message: ConsoleMessage) -> bool:
     if message.text.startswith("WebSocket connection to "):
         return True
     url = message.location["url"]
-    asked = urlsplit(url).path == "/echo" or (message.page and message.page.url == url)
+    asked = urlsplit(url).path in PROVOKED or (message.page and message.page.url == url)
     return bool(asked) and message.text.startswith("Failed to load resource: ")

@@ -1,0 +1,74 @@
+"""The page Protocol: the handshake, and the comparisons with TCP and with HTTP."""
+
+import pytest
+from playwright.async_api import Page, expect
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # for the key of RFC 6455 section 1.3
+
+
+async def test_the_answer_is_computed_while_a_key_is_typed(page: Page) -> None:
+    await page.goto("/protocol/")
+    answer = page.locator("#handshake output[data-step=accept]")
+    await expect(answer).to_have_text(ACCEPT)
+    key = page.get_by_label("Sec-WebSocket-Key")
+    await key.fill("c2hvcnQ=")
+    await expect(page.locator("#handshake-key-problem")).to_contain_text("got 5 bytes")
+    await expect(answer).to_have_text("–")
+    await page.get_by_role("button", name="Random key").click()
+    await expect(page.locator("#handshake-key-problem")).to_be_empty()
+    await expect(answer).not_to_have_text("–")
+    chosen = await key.input_value()
+    await page.reload()
+    await expect(page.get_by_label("Sec-WebSocket-Key")).to_have_value(chosen)
+
+
+async def test_the_computed_answer_is_the_servers(page: Page) -> None:
+    await page.goto("/protocol/?handshake_key=AAAAAAAAAAAAAAAAAAAAAA%3D%3D")
+    computed = await page.locator("output[data-step=accept]").text_content()
+    await page.get_by_role("button", name="Send it").click()
+    await expect(page.locator("#handshake-verdict")).to_contain_text("Accepted: 101")
+    await expect(page.locator("#handshake-answer")).to_contain_text(
+        f"Sec-WebSocket-Accept: {computed}"
+    )
+
+
+async def test_a_ready_made_mistake_is_sent_and_its_rule_named(page: Page) -> None:
+    await page.goto("/protocol/")
+    await page.get_by_label("What to change").select_option("Another version: 8")
+    await page.get_by_role("button", name="Send it").click()
+    await expect(page.locator("#handshake-verdict")).to_have_text(
+        "Refused: 426 Upgrade Required"
+    )
+    section = page.locator("#handshake-reason a").first
+    await expect(section).to_have_attribute(
+        "href", "https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2"
+    )
+    await page.get_by_role("button", name="Sec-WebSocket-Version: 13").focus()
+    await expect(page.locator("#handshake-meaning")).to_contain_text("versions")
+
+
+async def test_a_line_is_dropped_and_another_changed_and_shared_by_the_address(
+    page: Page,
+) -> None:
+    await page.goto("/protocol/")
+    lines = page.get_by_label("Line of the request")
+    await lines.nth(2).focus()
+    await expect(page.locator("#handshake-meaning")).to_contain_text("another protocol")
+    await page.get_by_role("button", name="Drop this line").nth(3).press("Enter")
+    await lines.nth(0).fill("POST /echo HTTP/1.1")
+    await expect(page.get_by_label("What to change")).to_have_value("own")
+    await page.reload()
+    await expect(page.get_by_label("Line of the request")).to_have_count(6)
+    await page.get_by_role("button", name="Send it").press("Enter")
+    await expect(page.locator("#handshake-verdict")).to_contain_text("405")
+
+
+async def test_a_request_to_another_path_is_refused_in_words(page: Page) -> None:
+    await page.goto("/protocol/")
+    await page.get_by_label("Line of the request").nth(0).fill("GET /metrics HTTP/1.1")
+    async with page.expect_response("**/protocol/handshake") as response:
+        await page.get_by_role("button", name="Send it").click()
+    assert (await response.value).status == 400
+    await expect(page.locator("#handshake-verdict")).to_contain_text("/feed/ws")
