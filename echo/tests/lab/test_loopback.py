@@ -13,7 +13,7 @@ from echo.lab import loopback
 from echo.lab.bounds import LabError
 from echo.tests.lab.posting import Visitor
 from echo.tests.live import LiveSite, SecureSite, wait_until
-from echo.tests.servers.test_deployment import PlacedSite, UnixSite
+from echo.tests.servers.test_deployment import PlacedSite, UnixSitefrom echo.tests.tcp import connections
 
 SERVERS = ["daphne", "uvicorn"]
 HANDSHAKE = (
@@ -121,6 +121,8 @@ def test_both_ends_are_closed_when_the_visitor_goes(
     request = b"GET /endless HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     settings = "echo.tests.lab.endless"
     with LiveSite(server, tmp_path, DJANGO_SETTINGS_MODULE=settings) as site:
+        # Else the connection that has shown it to be up may still be open.
+        wait_until(lambda: not connections(site.port), "the site to be alone")
         before = open_files(site)
         visitors = []
         for _ in range(3):
