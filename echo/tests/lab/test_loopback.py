@@ -13,7 +13,8 @@ from echo.lab import loopback
 from echo.lab.bounds import LabError
 from echo.tests.lab.posting import Visitor
 from echo.tests.live import LiveSite, SecureSite, wait_until
-from echo.tests.servers.test_deployment import PlacedSite, UnixSitefrom echo.tests.tcp import connections
+from echo.tests.servers.test_deployment import PlacedSite, UnixSite
+from echo.tests.tcp import connections
 
 SERVERS = ["daphne", "uvicorn"]
 HANDSHAKE = (
