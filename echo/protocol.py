@@ -4,7 +4,7 @@ Sources: RFC 6455 and the IANA WebSocket close code registry.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from http import HTTPStatus
@@ -47,6 +47,15 @@ WRITE_EXTENSION = "echo.write"
 # connected TCP socket as if a client had opened it, and closes it in the end. What comes over
 # it is not trusted as a proxy: PROXY_HEADERS are dropped.
 ADOPT_EXTENSION = "echo.adopt"
+# The path of the one WebSocket that offers TAP_EXTENSION.
+TAP_PATH = "/protocol/ws"
+# The key, in an ASGI scope's extensions, of a function that taps the connection: it takes a
+# TapSink, and returns a function that ends the tap. Called before the handshake is answered,
+# it reports the request's head first, with secrets redacted, then every byte as it comes. A
+# head is a chunk by itself; all else is in whatever pieces the bytes were written or read.
+TAP_EXTENSION = "echo.tap"
+# Takes "client" or "server", which has sent the bytes, the bytes, and the monotonic time.
+TapSink = Callable[[str, bytes, float], None]
 # The headers that only a proxy may set; in lower case.
 PROXY_HEADERS = frozenset(
     {

@@ -6,6 +6,8 @@ from django.urls import path, re_path
 
 from echo.consumers import EchoConsumer
 from echo.handshake import not_found
+from echo.lab.tap import tapped_echo, view_tap
+from echo.protocol import TAP_PATH
 from echo.transports.poll import PollConsumer
 from echo.transports.publish import PublishConsumer
 from echo.transports.sse import SseConsumer
@@ -14,6 +16,8 @@ from echo.transports.websocket import FeedConsumer
 websocket_urlpatterns = [
     path("echo", EchoConsumer.as_asgi()),
     path("feed/ws", FeedConsumer.as_asgi()),
+    path("protocol/tap", view_tap),
+    path(TAP_PATH.removeprefix("/"), tapped_echo),
     re_path("", not_found),
 ]
 

@@ -55,6 +55,7 @@ from echo.servers.events import EventQueue
 from echo.servers.garbage import exempt_modules
 from echo.servers.heads import Head
 from echo.servers.stalled import SWEEP_SECONDS, Backlog, StallDetector
+from echo.servers.tap import offer_tap
 
 # Connections that wait in the kernel until they are accepted, as many as under uvicorn; the
 # kernel's own limit is somaxconn. Twisted's default of 50 is soon full: a client that is
@@ -312,6 +313,8 @@ class WebSocketProtocol(Protocol):
         """Start the application for a handshake that the guard has checked."""
         self.core.receive_handshake(head)
         scope = self.scope(head)
+        if head.raw:
+            offer_tap(scope, self, self.core, "dataReceived", head)
         self.subprotocols = scope["subprotocols"]
         client = scope["client"]
         self.log_details = {

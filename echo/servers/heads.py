@@ -16,7 +16,7 @@ from functools import cached_property
 from http import HTTPMethod
 from typing import NoReturn
 
-from echo.protocol import error_body, reason_phrase
+from echo.protocol import TAP_PATH, error_body, reason_phrase
 
 # The request line and all header lines.
 MAX_HEAD_BYTES = 64 * 1024
@@ -26,6 +26,9 @@ MAX_CHUNK_LINE_BYTES = 256
 MAX_TRAILER_BYTES = 8 * 1024
 # How much of a request an error quotes.
 MAX_QUOTED_BYTES = 80
+
+# A root path may stand before it.
+TAPPED_PATH = TAP_PATH.encode()
 
 TOKEN = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 REQUEST_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/([0-9])\.([0-9])")
@@ -93,6 +96,8 @@ class Head:
     target: bytes
     version: bytes
     headers: list[tuple[bytes, bytes]]
+    # As it arrived, if the connection may be tapped; the class's own for any other.
+    raw = b""
 
     def get_all(self, name: bytes) -> list[bytes]:
         """Return all values of a header; ``name`` is in lower case."""
@@ -393,6 +398,8 @@ class RequestReader:
         self.searched = self.body_bytes = self.trailer_bytes = 0
         self.head = None
         self.head = head = parse_head(data)
+        if head.target.partition(b"?")[0].endswith(TAPPED_PATH):
+            head.raw = data
         normalize(head, self.untrusted)
         self.start_body(body_length(head))
         return head.encode()

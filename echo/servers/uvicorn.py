@@ -48,6 +48,7 @@ from echo.servers.garbage import exempt_modules
 from echo.servers.guard import Guard
 from echo.servers.heads import Head, Refusal
 from echo.servers.stalled import SWEEP_SECONDS, Backlog, StallDetector
+from echo.servers.tap import offer_tap
 
 # TLS closes when nothing has arrived for so long.
 QUIET_SECONDS = 0.5
@@ -134,6 +135,8 @@ class WebSocketMethods(TlsClose):
         if self.root_path:
             self.scope["path"] = self.root_path + self.scope["path"]
             self.scope["raw_path"] = self.root_path.encode() + self.scope["raw_path"]
+        if head.raw:
+            offer_tap(self.scope, self, self.conn, "data_received", head)
         self.queue.put_nowait({"type": "websocket.connect"})
         task = self.loop.create_task(self.run_asgi())
         self.tasks.add(task)
