@@ -20,6 +20,9 @@ urlpatterns = [
     path("market/start", market.start, name="market-start"),
     path("protocol/", protocol.page, name="protocol"),
     path("protocol/handshake", protocol.handshake, name="protocol-handshake"),
+    path("protocol/frames/build", protocol.frames_build, name="protocol-frames-build"),
+    path("protocol/frames/read", protocol.frames_read, name="protocol-frames-read"),
+    path("protocol/frames/send", protocol.frames_send, name="protocol-frames-send"),
     path("source/<path:path>", source, name="source"),
     # the echo and the feed
     path("echo", echo_endpoint, name="echo"),

@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from echo.lab import handshakes
+from echo.lab import frame_tool, handshakes
 from echo.lab.handshake_rules import EXAMPLES
 from echo.views.experiment import experiment
 
@@ -22,6 +22,24 @@ def page(request: HttpRequest) -> HttpResponse:
 async def handshake(request: HttpRequest, settings: dict[str, Any]) -> Any:
     """Send a request for a WebSocket, and return the answer."""
     return await handshakes.send_request(scope_of(request), settings)
+
+
+@experiment
+async def frames_build(request: HttpRequest, settings: dict[str, Any]) -> Any:
+    """Build a frame, and return it field by field."""
+    return frame_tool.build_frame(settings)
+
+
+@experiment
+async def frames_read(request: HttpRequest, settings: dict[str, Any]) -> Any:
+    """Read bytes, or an example's, into frames."""
+    return frame_tool.read_frames(settings)
+
+
+@experiment
+async def frames_send(request: HttpRequest, settings: dict[str, Any]) -> Any:
+    """Send bytes to the site's own echo, and return its answer."""
+    return await frame_tool.send_frames(scope_of(request), settings)
 
 
 def scope_of(request: HttpRequest) -> Any:
