@@ -7,12 +7,16 @@ MAX_OFFERED = 50
 
 
 def list_symbols() -> list[str]:
-    """Return the symbols that have trades in the log, or else those that visitors get."""
+    """Return the symbols that have trades in the log, and then those that visitors get.
+
+    The visitors' own come first of each, so that the page begins with the same one.
+    """
     prefix = f"{TOPIC}."
-    # SQLite's LIKE ignores case: `fullmatch` judges again.
-    names = Topic.objects.filter(name__startswith=prefix, kept__gt=0)
-    topics = names.values_list("name", flat=True)[: 2 * MAX_OFFERED]
-    found = [topic.removeprefix(prefix) for topic in topics if topic.startswith(prefix)]
-    return [symbol for symbol in found if SYMBOL.fullmatch(symbol)][
-        :MAX_OFFERED
-    ] or list(DEFAULT_SYMBOLS)
+    kept = Topic.objects.filter(name__startswith=prefix, kept__gt=0).order_by("name")
+    topics = kept.values_list("name", flat=True)[:MAX_OFFERED]
+    # SQLite's LIKE ignores case, which `removeprefix` and `fullmatch` do not.
+    traded = [
+        name for topic in topics if SYMBOL.fullmatch(name := topic.removeprefix(prefix))
+    ]
+    own = [symbol for symbol in DEFAULT_SYMBOLS if symbol in traded]
+    return list(dict.fromkeys([*own, *traded, *DEFAULT_SYMBOLS]))

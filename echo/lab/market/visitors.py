@@ -102,7 +102,7 @@ watched: set[asyncio.AbstractEventLoop] = set()
 
 
 async def start(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Start a market unless one runs; return whether it was started, and until when it runs.
+    """Start a market unless one runs; return whether it was, what trades, and until when.
 
     Raises LabError for settings out of range, and DatabaseError.
     """
@@ -115,7 +115,7 @@ async def start(settings: Mapping[str, Any]) -> dict[str, Any]:
         task = asyncio.create_task(run(holder, end, chosen), name="market")
         tasks.add(task)
         task.add_done_callback(tasks.discard)
-    return {"started": started, **state(end)}
+    return {"started": started, "symbols": DEFAULT_SYMBOLS, **state(end)}
 
 
 async def read_state() -> dict[str, Any]:

@@ -88,6 +88,7 @@ class Command(BaseCommand):
             for batch in batches:
                 self.publish(batch)
                 published += len(batch)
+                self.show_progress(published)
         except KeyboardInterrupt:  # the usual end
             self.stderr.write("")
         except BadLine as error:
@@ -95,6 +96,12 @@ class Command(BaseCommand):
                 f"{csv}: {error}; {published} trades published"
             ) from None
         self.stderr.write(f"{published} trades published to {TOPIC}.*")
+
+    def show_progress(self, published: int) -> None:
+        """Show the number of trades so far on a terminal."""
+        if self.stderr.isatty():
+            self.stderr.write(f"\r{published} trades; Ctrl-C ends", ending="")
+            self.stderr.flush()
 
     def publish(self, trades: list[Trade]) -> None:
         try:

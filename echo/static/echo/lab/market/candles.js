@@ -76,7 +76,23 @@ export function change(from, to) {
   return { amount, percent: (amount / from) * 100, sign: Math.sign(amount) };
 }
 
-/** Return the number of digits after the point of a price as text. */
-export function decimals(text) {
-  return text.split(".")[1]?.length ?? 0;
+// As echo/lab/market/csvfile.py allows.
+const MAX_DECIMALS = 8;
+
+/**
+ * Return the trade of an event's data, `{time, price, decimals, size, side, simulated}`
+ * with the time in ms; null for data that is no trade, which anybody may publish.
+ */
+export function parseTrade(data) {
+  const { time, price, size, side, simulated } = data ?? {};
+  const trade = { time: Date.parse(time), price: Number(price), size: Number(size) };
+  if (!Object.values(trade).every((value) => value > 0 && value < Infinity))
+    return null;
+  const decimals = String(price).split(".")[1]?.length ?? 0;
+  return {
+    ...trade,
+    decimals: Math.min(decimals, MAX_DECIMALS),
+    side: side === "buy" || side === "sell" ? side : "",
+    simulated: simulated !== false,
+  };
 }

@@ -24,14 +24,13 @@ const HIGHLIGHT_SCALE = "highlight";
 
 export class MarketChart {
   /**
-   * `language` is the page's; `onCrosshair` is called with the index of the candle under
-   * the crosshair, or null.
+   * `language` is the page's; `onCrosshair` is called when the crosshair has moved.
    */
   constructor(element, { language, onCrosshair }) {
     this.element = element;
     this.candles = [];
     this.drawn = 0; // how many candles the chart has
-    this.position = null; // the index of the candle under the crosshair
+    this.at = null; // the time of the candle under the crosshair
     this.rising = "green";
     this.precision = 2;
     this.highlighted = null; // `[from, to]` in seconds
@@ -40,10 +39,8 @@ export class MarketChart {
     this.minute = new Intl.DateTimeFormat(language, { timeStyle: "short", ...clock });
     this.day = new Intl.DateTimeFormat(language, { dateStyle: "medium" });
     this.makeSeries();
-    this.chart.subscribeCrosshairMove(({ time }) => {
-      this.position = time === undefined ? null : this.indexAt(time);
-      onCrosshair(this.position);
-    });
+    this.onCrosshair = onCrosshair;
+    this.chart.subscribeCrosshairMove(({ time }) => this.setCrosshair(time ?? null));
     element.addEventListener("keydown", (event) => this.handleKey(event));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
       this.paint(),
@@ -168,6 +165,7 @@ export class MarketChart {
   /** Show other candles, a list that others add to, up to the last one. */
   show(candles) {
     this.candles = candles;
+    this.removeCrosshair();
     this.drawAll();
     this.chart.timeScale().scrollToRealTime();
   }
@@ -232,7 +230,7 @@ export class MarketChart {
       Home: 0,
       End: last,
     }[event.key];
-    if (event.key === "Escape") return this.chart.clearCrosshairPosition();
+    if (event.key === "Escape") return this.removeCrosshair();
     if (target === undefined || last < 0) return;
     event.preventDefault();
     this.moveTo(Math.min(Math.max(target, 0), last));
@@ -245,15 +243,28 @@ export class MarketChart {
     const offset = Math.min(index - from, 0) || Math.max(index - to, 0);
     if (offset) scale.setVisibleLogicalRange({ from: from + offset, to: to + offset });
     this.chart.setCrosshairPosition(close, time, this.prices);
+    this.setCrosshair(time); // the chart tells of the mouse only
     this.element.dispatchEvent(new CustomEvent("moved", { detail: index }));
   }
 
-  indexAt(time) {
+  removeCrosshair() {
+    this.chart.clearCrosshairPosition();
+    this.setCrosshair(null);
+  }
+
+  setCrosshair(time) {
+    this.at = time;
+    this.onCrosshair();
+  }
+
+  /** The index of the candle under the crosshair, or null. */
+  get position() {
+    if (this.at === null) return null;
     let low = 0;
     let high = this.candles.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (this.candles[middle].time < time) low = middle + 1;
+      if (this.candles[middle].time < this.at) low = middle + 1;
       else high = middle;
     }
     return low < this.candles.length ? low : null;

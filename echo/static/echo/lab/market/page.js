@@ -4,7 +4,7 @@ import { oncePerFrame } from "../../site/schedule.js";
 import { showState } from "../../site/state.js";
 import { readTexts } from "../../site/texts.js";
 import { loadSettings, saveSettings } from "../settings.js";
-import { Candles, decimals } from "./candles.js";
+import { Candles, parseTrade } from "./candles.js";
 import { MarketChart } from "./chart.js";
 import { Source } from "./source.js";
 import { Stream } from "./stream.js";
@@ -38,7 +38,7 @@ const settings = $("#settings");
 const choice = settings.elements;
 
 const stream = new Stream(start.topic);
-const source = new Source($("#source"), { text, format, start });
+const source = new Source($("#source"), { text, format, start, onStart: showOneOf });
 const schedule = oncePerFrame(draw);
 const onCrosshair = oncePerFrame(showLegend);
 const chart = new MarketChart($("#chart"), { language, onCrosshair });
@@ -57,8 +57,24 @@ function offer(symbol) {
   if (SYMBOL.test(symbol) && !isOffered) choice.symbol.add(new Option(symbol, symbol));
 }
 
-function handleChange({ target }) {
+/** Show a symbol of a market that this visitor wants to see. */
+function showOneOf(symbols) {
+  if (symbols.includes(choice.symbol.value)) return;
+  choice.symbol.value = symbols[0];
+  save();
+  read();
+}
+
+function save() {
   saveSettings(settings);
+  // By name even if it is the first one, which depends on what the log has.
+  const address = new URL(location.href);
+  address.searchParams.set("symbol", choice.symbol.value);
+  history.replaceState(null, "", address);
+}
+
+function handleChange({ target }) {
+  save();
   switch (target.name) {
     case "symbol":
       return read();
@@ -119,15 +135,14 @@ function showRising() {
 
 // --- what comes -------------------------------------------------------------------------
 
-function handleTrade({ price, size, side, time: at, simulated }) {
-  const time = Date.parse(at);
-  const trade = { time, price: Number(price), size, side };
-  if (!(trade.price > 0 && trade.size > 0 && time > 0)) return; // somebody else's event
-  precision = Math.max(precision, decimals(price));
+function handleTrade(data) {
+  const trade = parseTrade(data);
+  if (!trade) return;
+  precision = Math.max(precision, trade.decimals);
   for (const seconds of INTERVALS) candles[seconds].add(trade);
   trades.push(trade);
   if (trades.length > 10 * TRADES_SHOWN) trades.splice(0, trades.length - TRADES_SHOWN);
-  $("#simulated").hidden = simulated === false;
+  $("#simulated").hidden = !trade.simulated;
   source.handleTrade();
   schedule();
 }

@@ -9,16 +9,22 @@ const SILENT_MS = 15_000;
 const RECENT_MS = 5000;
 
 export class Source {
-  until = null; // when the market for visitors ends, in ms of this browser's clock
+  until = null; // when the market for visitors ends, in ms of the server's clock
   tradedAt = -Infinity; // when the last live trade came, by performance.now()
   startedAt = -Infinity; // when a market was last announced, by performance.now()
 
-  /** `start` is what the page's template has: the server's time, and the market's end. */
-  constructor(section, { text, format, start }) {
+  /**
+   * `start` is what the page's template has: the server's time, and the market's end.
+   * `onStart` is called with the symbols of a market for which this visitor has asked.
+   */
+  constructor(section, { text, format, start, onStart }) {
+    this.onStart = onStart;
     this.section = section;
     this.text = text;
     this.format = format;
-    this.serverAhead = Date.parse(start.now) - Date.now();
+    // How far the server's clock is ahead, which it read just before it responded.
+    const [{ responseStart }] = performance.getEntriesByType("navigation");
+    this.serverAhead = Date.parse(start.now) - performance.timeOrigin - responseStart;
     this.knownAt = start.now;
     this.form = section.querySelector("form");
     this.setEnd(start.until);
@@ -43,8 +49,10 @@ export class Source {
     );
     this.problem("");
     try {
-      const { until, started } = await post(action, { rate, volatility });
+      const settings = { rate, volatility };
+      const { until, started, symbols } = await post(action, settings);
       this.setEnd(until);
+      this.onStart(symbols);
       if (!started) this.problem(this.text("not_started"));
     } catch (error) {
       this.problem(error.message || this.text("unreachable"));
@@ -61,7 +69,7 @@ export class Source {
   }
 
   setEnd(until) {
-    this.until = until && Date.parse(until) - this.serverAhead;
+    this.until = until && Date.parse(until);
     this.startedAt = performance.now();
     this.show();
   }
@@ -71,17 +79,21 @@ export class Source {
     this.tradedAt = performance.now();
   }
 
+  get msLeft() {
+    return this.until - Date.now() - this.serverAhead;
+  }
+
   get state() {
     const now = performance.now();
     const silentFor = now - Math.max(this.tradedAt, this.startedAt);
-    if (this.until > Date.now() && silentFor < SILENT_MS) return "visitors";
+    if (this.msLeft > 0 && silentFor < SILENT_MS) return "visitors";
     return now - this.tradedAt < RECENT_MS ? "trading" : "none";
   }
 
   show() {
     const { state } = this;
     if (this.form) this.form.querySelector("button").disabled = state !== "none";
-    const seconds = Math.max(0, Math.round((this.until - Date.now()) / 1000));
+    const seconds = Math.max(0, Math.round(this.msLeft / 1000));
     const left = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
     const status = this.section.querySelector(".source-status");
     status.textContent = this.text(`source_${state}`, {

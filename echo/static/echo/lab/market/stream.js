@@ -79,7 +79,7 @@ export class Stream extends EventTarget {
   handleEvent({ id, topic, data, sent_at: sentAt }) {
     if (topic !== this.topic) return this.dispatch("notice", { ...data, sentAt });
     this.received += 1;
-    if (this.recovery.interruption) this.tradeTimes.set(id, Date.parse(data.time));
+    if (this.recovery.interruption) this.tradeTimes.set(id, Date.parse(data?.time));
     this.recovery.receive(id);
     this.dispatch("trade", { ...data, sentAt });
     this.reportRecovery();

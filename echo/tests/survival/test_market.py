@@ -1,0 +1,75 @@
+"""The market for visitors: one for a site, on whichever node, for as long as a node lives."""
+
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from echo.tests.lab.posting import Visitor
+from echo.tests.live import LiveSite
+from echo.tests.survival.conftest import Start
+from echo.tests.transports.adapters import WebSocket, take_data
+
+Ask = Callable[[LiveSite], dict[str, Any]]
+END = "from echo.models import MarketLease; MarketLease.objects.update(held_until='2000-01-01T00Z')"
+
+
+@pytest.fixture
+def ask() -> Iterator[Ask]:
+    """Ask a node for a market, as a visitor's button does; return its answer."""
+    with ExitStack() as visitors:
+
+        def ask_one(site: LiveSite) -> dict[str, Any]:
+            visitor = visitors.enter_context(Visitor(site, "/market/"))
+            response = visitor.post("/market/start")
+            assert response.status_code == 200, response.text
+            return dict(response.json())
+
+        yield ask_one
+
+
+def test_two_nodes_that_are_asked_at_once_start_one_market(
+    start: Start, server: str, database_url: str, ask: Ask
+) -> None:
+    nodes = [
+        start(name, database_url, MARKET_FOR_VISITORS="on")
+        for name in (server, "uvicorn")
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, nodes * 4))
+    assert sorted(answer["started"] for answer in answers) == [False] * 7 + [True]
+    assert len({answer["until"] for answer in answers}) == 1
+    owner = nodes[[answer["started"] for answer in answers].index(True) % 2]
+    other = nodes[owner is nodes[0]]
+    reader = WebSocket(other, "market.ECHO")
+    assert take_data(reader, 2)[0]["simulated"]
+    reader.close()
+    # A restart ends the market, and gives the lease back.
+    assert owner.stop() in (0, -signal.SIGTERM)
+    assert ask(other)["started"]
+
+
+def test_a_node_that_dies_makes_room_for_another(
+    start: Start, sqlite_url: str, ask: Ask
+) -> None:
+    nodes = [start("uvicorn", sqlite_url, MARKET_FOR_VISITORS="on") for _ in range(2)]
+    assert ask(nodes[0])["started"]
+    nodes[0].stop(signal.SIGKILL)
+    assert not ask(nodes[1])["started"]
+    nodes[1].manage("shell", "-v0", "-c", END)  # as its lease does within 15 s
+    assert ask(nodes[1])["started"]
+
+
+def test_where_the_operator_does_not_allow_it_nobody_starts_one(
+    start: Start, server: str, sqlite_url: str
+) -> None:
+    site = start(server, sqlite_url)
+    with Visitor(site, "/market/") as visitor:
+        response = visitor.post("/market/start")
+    assert response.status_code == 403
+    assert "MARKET_FOR_VISITORS" in response.json()["detail"]
+    assert 'id="source"' in site.get("/market/").text
+    assert "market/start" not in site.get("/market/").text
