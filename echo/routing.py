@@ -6,6 +6,9 @@ from django.urls import path, re_path
 
 from echo.consumers import EchoConsumer
 from echo.handshake import not_found
+from echo.lab.heads import tell_head
+from echo.lab.slow import slow
+from echo.lab.stock import stock
 from echo.lab.tap import tapped_echo, view_tap
 from echo.protocol import TAP_PATH
 from echo.transports.poll import PollConsumer
@@ -18,6 +21,11 @@ websocket_urlpatterns = [
     path("feed/ws", FeedConsumer.as_asgi()),
     path("protocol/tap", view_tap),
     path(TAP_PATH.removeprefix("/"), tapped_echo),
+    # the race: a stock consumer, and its lanes again behind a slow network
+    path("transports/head", tell_head),
+    path("transports/stock", stock),
+    path("transports/slow/stock", slow(stock)),
+    path("transports/slow/feed/ws", slow(FeedConsumer.as_asgi())),
     re_path("", not_found),
 ]
 
@@ -26,6 +34,8 @@ http_urlpatterns = [
     path("feed/sse", SseConsumer.as_asgi()),
     path("feed/poll", PollConsumer.as_asgi()),
     path("feed/publish", PublishConsumer.as_asgi()),
+    path("transports/slow/feed/sse", slow(SseConsumer.as_asgi())),
+    path("transports/slow/feed/poll", slow(PollConsumer.as_asgi())),
 ]
 
 

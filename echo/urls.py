@@ -23,6 +23,11 @@ urlpatterns = [
     path("protocol/frames/build", protocol.frames_build, name="protocol-frames-build"),
     path("protocol/frames/read", protocol.frames_read, name="protocol-frames-read"),
     path("protocol/frames/send", protocol.frames_send, name="protocol-frames-send"),
+    # the race
+    path("transports/races", transports.reserve, name="race-reserve"),
+    path("transports/races/start", transports.start, name="race-start"),
+    path("transports/clock", transports.clock, name="race-clock"),
+    path("transports/head", transports.head, name="race-head"),
     path("source/<path:path>", source, name="source"),
     # the echo and the feed
     path("echo", echo_endpoint, name="echo"),

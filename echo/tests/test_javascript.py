@@ -17,6 +17,7 @@ ALLOWED = {
     "log": {"site"},
     "console": {"feed", "log", "site"},
     "live": {"feed", "log", "site"},
+    "lab": {"feed", "log", "site", "vendor"},
     "admin": {"feed", "site", "vendor"},
 }
 

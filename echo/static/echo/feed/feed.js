@@ -44,8 +44,10 @@ const TABS_VERSION = 2;
 export class Feed extends EventTarget {
   /**
    * `base` is the feed's URL; `since` an id, "earliest" (not with `shared`), or null:
-   * from now on; `transport` one name, or null to fall back through all; `storageKey` keeps the cursor in sessionStorage
-   * for the tab's next page; `shared: false` gives this tab a connection of its own.
+   * from now on; `transport` one name, or null to fall back through all; `storageKey`
+   * keeps the cursor in sessionStorage for the tab's next page; `shared: false` gives this
+   * tab a connection of its own; `network` has the `fetch`, `EventSource` and `WebSocket`
+   * to use.
    */
   constructor({
     base = "/feed/",
@@ -54,6 +56,7 @@ export class Feed extends EventTarget {
     transport = null,
     storageKey = null,
     shared = true,
+    network = globalThis,
   } = {}) {
     super();
     if (transport && !Object.hasOwn(TRANSPORTS, transport)) {
@@ -65,6 +68,7 @@ export class Feed extends EventTarget {
     this.transports = transport ? [transport] : Object.keys(TRANSPORTS);
     this.storageKey = storageKey;
     this.shared = shared && CAN_SHARE;
+    this.network = network;
     // Asked for until there is a cursor.
     this.since = since;
     this.ledger = new Ledger(
@@ -162,7 +166,8 @@ export class Feed extends EventTarget {
   /** Open a transport from the cursor; return the connection, `{close()}`. */
   openTransport(index, on) {
     if (index === 0) this.firstTriedAt = performance.now();
-    const target = { base: this.base, query: this.query(this.cursor ?? this.since) };
+    const { base, network } = this;
+    const target = { base, query: this.query(this.cursor ?? this.since), network };
     return TRANSPORTS[this.transports[index]](target, on);
   }
 
@@ -248,7 +253,7 @@ export class Feed extends EventTarget {
   /** Poll once: the answer has a status, which a WebSocket's refusal hides. */
   async checkRefusal() {
     try {
-      await pollOnce(this.base, this.query());
+      await pollOnce(this.base, this.query(), { network: this.network });
     } catch ({ status, message }) {
       if (status && this.state === "waiting") {
         this.handleEnd({ status, detail: message });

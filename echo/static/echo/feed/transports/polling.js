@@ -6,14 +6,14 @@ const HEADERS = { Accept: "application/json" };
  * Poll until closed or failed. `waitSeconds(polls)` is the `wait` to ask for after so
  * many polls (0: none), and `pauseMs` the time between two polls.
  */
-export function poll({ base, query }, on, { waitSeconds, pauseMs }) {
+export function poll({ base, query, network }, on, { waitSeconds, pauseMs }) {
   const closing = new AbortController();
   const { signal } = closing;
   const run = async () => {
     const parameters = new URLSearchParams(query);
     for (let polls = 0; !signal.aborted; polls += 1) {
       if (waitSeconds(polls)) parameters.set("wait", waitSeconds(polls));
-      const batch = await pollOnce(base, parameters, signal);
+      const batch = await pollOnce(base, parameters, { signal, network });
       if (signal.aborted) return;
       deliver(batch, polls === 0, on);
       if (batch.bye && !signal.aborted) return on.ended({});
@@ -31,8 +31,8 @@ export function poll({ base, query }, on, { waitSeconds, pauseMs }) {
  * Return one response of /feed/poll, `{events, last_event_id, reset, more, bye}`; throw
  * an error with the server's `status` and reason.
  */
-export async function pollOnce(base, query, signal) {
-  const response = await fetch(new URL(`poll?${query}`, base), {
+export async function pollOnce(base, query, { signal, network = globalThis } = {}) {
+  const response = await network.fetch(new URL(`poll?${query}`, base), {
     headers: HEADERS,
     cache: "no-store",
     signal,

@@ -7,8 +7,8 @@ const NAMED = ["hello", "heartbeat", "reset", "bye"];
  * Open the transport; `on` is `{frame(frame), ended({})}`. Return `{close()}`, after
  * which `on` is not called again.
  */
-export function open({ base, query }, on) {
-  const source = new EventSource(new URL(`sse?${query}`, base));
+export function open({ base, query, network }, on) {
+  const source = new network.EventSource(new URL(`sse?${query}`, base));
   const receive = ({ data }) => on.frame(JSON.parse(data));
   source.onmessage = receive;
   for (const name of NAMED) source.addEventListener(name, receive);
