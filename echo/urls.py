@@ -20,6 +20,7 @@ urlpatterns = [
     path("market/start", market.start, name="market-start"),
     path("protocol/", protocol.page, name="protocol"),
     path("protocol/handshake", protocol.handshake, name="protocol-handshake"),
+    path("protocol/streams", protocol.compare_streams, name="protocol-streams"),
     path("protocol/frames/build", protocol.frames_build, name="protocol-frames-build"),
     path("protocol/frames/read", protocol.frames_read, name="protocol-frames-read"),
     path("protocol/frames/send", protocol.frames_send, name="protocol-frames-send"),

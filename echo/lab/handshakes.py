@@ -17,8 +17,6 @@ QUIET_SECONDS = 3.0
 MAX_SECONDS = 10.0
 # Where a request may go: what a proxy keeps from visitors must not be reached past it.
 TARGETS = ("/echo", "/feed/ws", "/nowhere")
-# Close, 1000, with a masking key of zeros (RFC 6455 section 5.5.1).
-CLOSE_FRAME = b"\x88\x82\x00\x00\x00\x00\x03\xe8"
 
 
 async def send_request(scope: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,7 +28,7 @@ async def send_request(scope: Any, settings: Mapping[str, Any]) -> dict[str, Any
             await connection.send(request)
             response = await connection.receive_response(QUIET_SECONDS)
             if response.status == 101:
-                await connection.send(CLOSE_FRAME)
+                await connection.send(loopback.CLOSE_FRAME)
                 await connection.receive(QUIET_SECONDS)
     rule = broken_rule(lines, response.status)
     return {

@@ -33,6 +33,8 @@ RECEIVE_BYTES = 64 * 1024
 # The key of RFC 6455 section 1.3: the server's answer to it can be looked up there.
 SAMPLE_KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
+# Close, 1000, with a masking key of zeros (RFC 6455 section 5.5.1).
+CLOSE_FRAME = b"\x88\x82\x00\x00\x00\x00\x03\xe8"
 # How long a response may take to begin, and then to go on.
 QUIET_SECONDS = 5.0
 HEAD_END = b"\r\n\r\n"
@@ -69,9 +71,9 @@ class Response:
 class Connection:
     """One end of a TCP connection, with nothing between its user and the socket."""
 
-    def __init__(self, connection: socket.socket, scope: Any) -> None:
+    def __init__(self, connection: socket.socket, host: str = "") -> None:
         self.socket = connection  # non-blocking
-        self.host = header(scope["headers"], b"host") or ""  # as the visitor sent it
+        self.host = host  # the Host that the visitor has sent; none for plain TCP
         self.sent_bytes = 0  # so far
         self.received_bytes = 0  # so far
 
@@ -160,7 +162,10 @@ async def connected_pair() -> tuple[socket.socket, socket.socket]:
             while True:
                 server, address = await loop.sock_accept(listener)
                 if address == client.getsockname():
-                    server.setblocking(False)
+                    for end in (client, server):
+                        end.setblocking(False)
+                        # What is written goes out at once.
+                        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     return client, server
                 server.close()  # somebody else on this machine has found the port
     except BaseException:
@@ -186,14 +191,32 @@ async def connect(
             ),
             503,
         )
+    host = header(scope["headers"], b"host") or ""
+    async with bounded(seconds):
+        client, server = await connected_pair()
+        with client:
+            await adopt(server)
+            yield Connection(client, host)
+
+
+@asynccontextmanager
+async def plain_pair(
+    seconds: float = MAX_SECONDS,
+) -> AsyncIterator[tuple[Connection, Connection]]:
+    """Open a TCP connection without a server, of which the block has both ends."""
+    async with bounded(seconds):
+        one, other = await connected_pair()
+        with one, other:
+            yield Connection(one), Connection(other)
+
+
+@asynccontextmanager
+async def bounded(seconds: float) -> AsyncIterator[None]:
+    """Count a connection, and bound its time. Raises LabError if it fails or is too late."""
     with CONNECTIONS.slot():
         try:
             async with asyncio.timeout(seconds):
-                client, server = await connected_pair()
-                with client:
-                    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    await adopt(server)
-                    yield Connection(client, scope)
+                yield
         except TimeoutError:
             raise LabError(
                 _("expected the experiment to end within %(seconds)s s")

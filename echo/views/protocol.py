@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from echo.lab import frame_tool, handshakes
+from echo.lab import frame_tool, handshakes, streams
 from echo.lab.handshake_rules import EXAMPLES
 from echo.views.experiment import experiment
 
@@ -22,6 +22,12 @@ def page(request: HttpRequest) -> HttpResponse:
 async def handshake(request: HttpRequest, settings: dict[str, Any]) -> Any:
     """Send a request for a WebSocket, and return the answer."""
     return await handshakes.send_request(scope_of(request), settings)
+
+
+@experiment
+async def compare_streams(request: HttpRequest, settings: dict[str, Any]) -> Any:
+    """Write a burst of messages to TCP and to a WebSocket, and return what was read."""
+    return await streams.compare(scope_of(request), settings)
 
 
 @experiment

@@ -72,3 +72,29 @@ async def test_a_request_to_another_path_is_refused_in_words(page: Page) -> None
         await page.get_by_role("button", name="Send it").click()
     assert (await response.value).status == 400
     await expect(page.locator("#handshake-verdict")).to_contain_text("/feed/ws")
+
+
+async def test_a_burst_is_joined_and_cut_by_tcp_and_not_by_websocket(
+    page: Page,
+) -> None:
+    await page.goto("/protocol/?streams_count=12&streams_sizes=equal")
+    section = page.locator("#streams")
+    await section.get_by_role("button", name="Send the burst").click()
+    await expect(section.locator(".verdict")).to_contain_text(
+        "WebSocket: 12 messages, each as it was sent"
+    )
+    await expect(section.locator("[data-bar=messages] .read")).to_have_count(12)
+    # 12 × 40 bytes in buffers of 64.
+    await expect(section.locator("[data-bar=tcp] .read")).to_have_count(8)
+    await section.get_by_text("The same as a table").click()
+    await expect(section.locator("tbody tr").first).to_contain_text(
+        "message 1 (40 bytes), part of message 2 (24 of 40 bytes)"
+    )
+
+
+async def test_a_burst_beyond_its_bounds_is_refused_in_words(page: Page) -> None:
+    await page.goto("/protocol/?streams_size=2048&streams_count=50&streams_buffer=1")
+    section = page.locator("#streams")
+    await section.get_by_role("button", name="Send the burst").press("Enter")
+    await expect(section.locator(".verdict")).to_contain_text("at most 1000 reads")
+    await expect(section).to_have_attribute("data-state", "failed")
