@@ -119,6 +119,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.forms",  # for FORM_RENDERER
 ]
 
 # All of these are async-capable: one that is not would put all requests through one thread.
@@ -151,6 +152,9 @@ TEMPLATES = [
         },
     }
 ]
+
+# Widgets may be overridden in templates/, as all other templates may: see django.forms.
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 # IMMEDIATE takes the write lock at BEGIN, so that no transaction fails later with "database
 # is locked"; WAL allows reads during a write; FULL makes a COMMIT survive a power cut.
