@@ -21,7 +21,7 @@ FAST = $(filter-out $(SLOW), $(wildcard echo/tests/test_*.py)) \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast soak lint lint-python lint-web fmt conformance bench layers chromium
+.PHONY: help run test test-fast soak lint lint-python lint-web fmt conformance bench layers chromium node-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ run: .venv/packages ## start the site (HOST=127.0.0.1 PORT=8000)
 	@echo "admin      http://$(HOST):$(PORT)/admin/"
 	@exec $(PY) manage.py runserver $(HOST):$(PORT)
 
-test: .venv/dev-packages chromium ## run all the tests (STRICT=1 skips none, ARGS="-k echo")
+test: .venv/dev-packages chromium node-packages ## run all the tests (STRICT=1 skips none, ARGS="-k echo")
 	@$(PY) -m pytest $(PARALLEL) $(if $(STRICT),--no-skips) $(ARGS)
 
 test-fast: .venv/dev-packages ## run the units and the contracts on the wire, in a minute
@@ -84,6 +84,10 @@ chromium:
 	echo "installing Chromium for the browser tests"; \
 	apt-get update -qq; for name in chromium chromium-headless-shell; do \
 	apt-get install -y -qq --no-install-recommends $$name >/dev/null || true; done
+
+# For the check of the pages' accessibility; the same holds.
+node-packages:
+	@! command -v npm >/dev/null || $(MAKE) --silent node_modules/.package-lock.json || true
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3.12 …` names another.
 PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \

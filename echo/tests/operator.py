@@ -1,8 +1,9 @@
-"""The site's URLs, and more for tests: end connections, count, publish, change users."""
+"""The site's URLs, and more for tests: end connections, count, publish, change users, fail."""
 
 import asyncio
 
 from django.contrib.auth.models import User
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest, JsonResponse
 from django.test import Client
 from django.urls import path
@@ -80,6 +81,11 @@ def change(request: HttpRequest) -> JsonResponse:
     return JsonResponse({})
 
 
+def fail(request: HttpRequest, status: int) -> JsonResponse:
+    """Raise what Django makes the status's page of."""
+    raise {400: BadRequest, 403: PermissionDenied, 500: RuntimeError}[status]
+
+
 urlpatterns = [
     path("end", end),
     path("publish-in-admin", publish_in_admin),
@@ -88,5 +94,6 @@ urlpatterns = [
     path("tasks", tasks),
     path("person", person),
     path("change", change),
+    path("fail/<int:status>", fail),
     *site,
 ]
