@@ -98,3 +98,28 @@ async def test_a_burst_beyond_its_bounds_is_refused_in_words(page: Page) -> None
     await section.get_by_role("button", name="Send the burst").press("Enter")
     await expect(section.locator(".verdict")).to_contain_text("at most 1000 reads")
     await expect(section).to_have_attribute("data-state", "failed")
+
+
+async def test_updates_are_counted_three_ways(page: Page) -> None:
+    await page.goto("/protocol/")
+    section = page.locator("#updates")
+    await section.get_by_label("Updates each way").fill("20")
+    await section.get_by_label("Size, bytes").fill("16")
+    await section.get_by_role("button", name="Send them three ways").click()
+    await expect(section.locator(".verdict")).to_contain_text(
+        "20 updates of 16 bytes each way"
+    )
+    cells = section.locator("[data-figure=connections]")
+    await expect(cells).to_have_text(["20", "1", "1"])
+    trips = section.locator("[data-figure=round_trips]")
+    await expect(trips).to_have_text(["40", "21", "23"])
+    assert "updates_count=20" in page.url
+
+
+async def test_the_layers_name_this_pages_own_address(page: Page) -> None:
+    await page.goto("/protocol/")
+    host = await page.evaluate("location.host")
+    section = page.locator("#layers")
+    await expect(section.locator("#layers-own")).to_contain_text(f"ws://{host}/echo")
+    await expect(section.get_by_text("this page", exact=True).first).to_be_visible()
+    await expect(section.locator("[data-stack=wss] .own-mark")).to_be_hidden()

@@ -3,6 +3,7 @@
 import { readTexts } from "../../site/texts.js";
 import { connectFrames } from "./frames.js";
 import { connectHandshake } from "./handshake.js";
+import { connectLayers } from "./layers.js";
 import { connectStreams } from "./streams.js";
 import { connectTap } from "./tap.js";
 import { connectUpdates } from "./updates.js";
@@ -13,6 +14,7 @@ const EXPERIMENTS = {
   frames: connectFrames,
   streams: connectStreams,
   updates: connectUpdates,
+  layers: connectLayers,
 };
 
 const text = readTexts(document.querySelector("#texts"));
