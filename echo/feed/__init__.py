@@ -5,6 +5,7 @@ from echo.feed.access import Reader
 from echo.feed.accounts import find_reader
 from echo.feed.changes import connect as announce_changed_accounts
 from echo.feed.connection import Connection
+from echo.feed.doorbell import reaches_others
 from echo.feed.event import (
     Event,
     Frame,
@@ -45,6 +46,7 @@ __all__ = [
     "list_nodes",
     "publish",
     "publish_many",
+    "reaches_others",
     "renew_log",
     "retention_of",
     "split_frames",

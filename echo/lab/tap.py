@@ -20,7 +20,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from django.core import signing
 
-from echo.feed.doorbell import reaches_others
+from echo.feed import reaches_others
 from echo.handshake import refuse
 from echo.lab.frames import CONT, PING, TEXT, FrameReader, FrameSpec, encode
 from echo.protocol import TAP_EXTENSION, WRITE_EXTENSION, is_sendable_close_code
