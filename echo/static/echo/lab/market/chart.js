@@ -4,6 +4,7 @@ import {
   CandlestickSeries,
   CrosshairMode,
   createChart,
+  createTextWatermark,
   HistogramSeries,
   LineSeries,
   LineStyle,
@@ -14,8 +15,8 @@ import { movingAverages } from "./candles.js";
 export const AVERAGES = [5, 10, 20];
 // Distinguishes the lines without colour.
 const LINE_STYLES = [LineStyle.Solid, LineStyle.Dashed, LineStyle.Dotted];
-// More candles than this are drawn all at once, fewer one by one.
-const MAX_UPDATES = 20;
+/** More changed candles than this are drawn with all others at once, fewer one by one. */
+export const MAX_UPDATES = 20;
 const VOLUME_SHARE = 0.25;
 const PAGE_STEP = 10;
 // The shape says what the colour does: a rising candle is hollow.
@@ -33,6 +34,7 @@ export class MarketChart {
     this.at = null; // the time of the candle under the crosshair
     this.rising = "green";
     this.precision = 2;
+    this.note = ""; // written across the chart
     this.highlighted = null; // `[from, to]` in seconds
     const clock = { hourCycle: "h23" };
     this.time = new Intl.DateTimeFormat(language, { timeStyle: "medium", ...clock });
@@ -93,6 +95,7 @@ export class MarketChart {
       1,
     );
     const [above, below] = this.chart.panes();
+    this.watermark = createTextWatermark(above, { vertAlign: "top", lines: [] });
     above.setStretchFactor(1 - VOLUME_SHARE);
     below.setStretchFactor(VOLUME_SHARE);
   }
@@ -147,7 +150,24 @@ export class MarketChart {
     this.averages.forEach((series, index) => {
       series.applyOptions({ color: colour(`--average-${index + 1}`) });
     });
+    this.drawNote();
     this.drawAll();
+  }
+
+  /** Write a text across the chart, so that a picture of it has it too. */
+  setNote(note) {
+    if (note === this.note) return;
+    this.note = note;
+    this.drawNote();
+  }
+
+  drawNote() {
+    const style = getComputedStyle(this.element);
+    const [color, fontFamily] = ["--edge", "--prose"].map((name) =>
+      style.getPropertyValue(name).trim(),
+    );
+    const line = { text: this.note, color, fontFamily, fontSize: 16 };
+    this.watermark.applyOptions({ lines: [line] });
   }
 
   /** Set how many digits prices have after the point. */

@@ -5,7 +5,7 @@ import { showState } from "../../site/state.js";
 import { readTexts } from "../../site/texts.js";
 import { loadSettings, saveSettings } from "../settings.js";
 import { Candles, parseTrade } from "./candles.js";
-import { MarketChart } from "./chart.js";
+import { MAX_UPDATES, MarketChart } from "./chart.js";
 import { Source } from "./source.js";
 import { Stream } from "./stream.js";
 import {
@@ -21,10 +21,12 @@ const INTERVALS = [1, 5, 60];
 const MAX_CANDLES = 20_000;
 const CUT_MS = 3000;
 const HIGHLIGHT_MS = 5000;
+// The time between two drawings while the history comes, of thousands of candles each.
+const HISTORY_MS = 250;
 // A screen reader's table must not change while it is read; and it speaks now and then.
 const TABLE_MS = 5000;
 const SPOKEN_MS = 20_000;
-// After this time the history has come, or the log has none.
+// After this time without much of it the history has come, or the log has none.
 const SETTLED_MS = 700;
 const SYMBOL = /^[A-Za-z0-9_-]{1,20}$/;
 
@@ -48,6 +50,7 @@ let trades; // the last ones
 let precision;
 let settleTimer;
 let highlightTimer;
+let drawnAt = -Infinity; // when so many candles were drawn, by performance.now()
 
 // --- settings ---------------------------------------------------------------------------
 
@@ -143,6 +146,7 @@ function handleTrade(data) {
   trades.push(trade);
   if (trades.length > 10 * TRADES_SHOWN) trades.splice(0, trades.length - TRADES_SHOWN);
   $("#simulated").hidden = !trade.simulated;
+  chart.setNote(trade.simulated ? text("simulated") : "");
   source.handleTrade();
   schedule();
 }
@@ -154,8 +158,7 @@ function handleState(detail) {
     state === "refused" ? text("refused", { detail: detail.detail }) : "";
   $("#cut").disabled = state !== "open";
   schedule();
-  clearTimeout(settleTimer);
-  if (state === "open") settleTimer = setTimeout(settle, SETTLED_MS);
+  if (state === "open") settleLater();
 }
 
 function handleReset({ reason }) {
@@ -186,10 +189,12 @@ function highlight([from, to]) {
 // --- what is shown ----------------------------------------------------------------------
 
 function draw() {
+  if (isHistoryComing()) return schedule();
   chart.setPrecision(precision);
   const { list } = shown();
   const changed = shown().takeChanged();
   if (changed < list.length) chart.draw(changed);
+  if (list.length - changed > MAX_UPDATES) settleLater();
   showTrades($("#trades tbody"), trades, { format, precision, text });
   showPrice();
   showLegend();
@@ -198,6 +203,14 @@ function draw() {
   $("#lost").dataset.kind = stream.lost ? "bad" : "good";
   $("#transport-used").textContent = stream.feed?.transport ?? "–";
   if (list.length) showEmpty();
+}
+
+/** Return true if so much has come that the whole chart is drawn, and that was just done. */
+function isHistoryComing() {
+  if (shown().list.length - shown().changedFrom <= MAX_UPDATES) return false;
+  if (performance.now() - drawnAt < HISTORY_MS) return true;
+  drawnAt = performance.now();
+  return false;
 }
 
 function showPrice() {
@@ -212,6 +225,11 @@ function showLegend() {
   const { list } = shown();
   const index = chart.position ?? list.length - 1;
   showValues($("#legend"), list, index, { format, precision });
+}
+
+function settleLater() {
+  clearTimeout(settleTimer);
+  settleTimer = setTimeout(settle, SETTLED_MS);
 }
 
 /** Show what does not change with every trade, now that the history is there, or none. */
