@@ -57,6 +57,7 @@ export class MarketChart {
       // the link in words.
       layout: { attributionLogo: false, fontSize: 11 },
       crosshair: { mode: CrosshairMode.Magnet },
+      handleScroll: { vertTouchDrag: false }, // a finger scrolls the page
       timeScale: {
         timeVisible: true,
         secondsVisible: true,
