@@ -1,5 +1,6 @@
 """The server connects to itself, however it is served, and to nothing else."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ import httpx
 import pytest
 
 from echo.lab import loopback
-from echo.lab.bounds import LabError
+from echo.lab.bounds import LabError, Slots
 from echo.tests.lab.posting import Visitor
 from echo.tests.live import LiveSite, SecureSite, wait_until
 from echo.tests.servers.test_deployment import PlacedSite, UnixSite
@@ -97,6 +98,58 @@ async def test_a_server_that_cannot_connect_to_itself_is_refused_with_the_remedy
         async with loopback.connect({"type": "http", "headers": []}):
             pass
     assert refusal.value.status == 503
+
+
+async def test_no_more_connections_are_opened_than_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loopback, "CONNECTIONS", Slots(1))
+    async with loopback.plain_pair():
+        with pytest.raises(LabError, match="at most 1") as refusal:
+            async with loopback.plain_pair():
+                pass
+    assert refusal.value.status == 429
+    async with loopback.plain_pair():
+        pass
+
+
+async def test_an_experiment_that_takes_too_long_is_ended() -> None:
+    with pytest.raises(LabError, match=r"within 0\.01 s") as refusal:
+        async with loopback.plain_pair(0.01) as (one, other):
+            await other.recv()
+    assert refusal.value.status == 504
+    assert one.socket.fileno() == other.socket.fileno() == -1
+
+
+async def test_neither_direction_carries_more_than_it_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loopback, "MAX_SENT_BYTES", 3)
+    monkeypatch.setattr(loopback, "MAX_RECEIVED_BYTES", 2)
+    async with loopback.plain_pair() as (one, other):
+        await one.send(b"abc")
+        with pytest.raises(LabError, match="at most 3 bytes"):
+            await one.send(b"d")
+        with pytest.raises(LabError, match="at most 2 bytes"):
+            await other.recv()
+
+
+async def test_a_stranger_who_finds_the_port_is_not_taken_for_the_other_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    connect = loop.sock_connect
+    strangers = []
+
+    async def connect_second(client: socket.socket, address: Any) -> None:
+        strangers.append(socket.create_connection(address))
+        await connect(client, address)
+
+    monkeypatch.setattr(loop, "sock_connect", connect_second)
+    async with loopback.plain_pair() as (one, other):
+        await one.send(b"hello")
+        assert await other.recv() == b"hello"
+    strangers[0].close()
 
 
 @pytest.mark.parametrize("server", SERVERS)

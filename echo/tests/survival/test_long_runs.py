@@ -1,9 +1,6 @@
 """Many connections and many events leave nothing behind: no memory, task or membership."""
 
 import asyncio
-import os
-import re
-import signal
 import time
 from typing import Any
 
@@ -11,28 +8,21 @@ from echo.tests.live import PATIENCE_SECONDS, LiveSite
 from echo.tests.servers.test_backpressure import memory
 from echo.tests.survival.backends import Redis
 from echo.tests.survival.conftest import Report, Size, Start
+from echo.tests.survival.counted import COUNTED, SPARE_FILES, counts
 from echo.tests.survival.publishers import Publisher, flood
-from echo.tests.survival.reader import Reader, eventually, settled
+from echo.tests.survival.reader import Reader, settled
 
 AT_ONCE = 50
 EVENT_BYTES = 100
-SPARE_FILES = 10  # threads open database connections when they are first needed
 MAX_GROWTH_BYTES = 12 * 1024 * 1024
-COUNTED = {"DJANGO_SETTINGS_MODULE": "echo.tests.survival.settings_counted"}
 
 
 async def holdings(node: LiveSite, redis: Redis) -> dict[str, Any]:
     """Return what the process holds: tasks, subscriptions, open files, group memberships."""
-    assert node.process is not None
-    told = node.log.count("holds ")
-    node.process.send_signal(signal.SIGUSR1)
-    await eventually(lambda: node.log.count("holds ") > told, "the process's answer")
-    last = node.log.rpartition("holds ")[2].splitlines()[0]
     with redis.client() as client:
         channels = client.pubsub_numsub(*client.pubsub_channels())
     return {
-        **{name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", last)},
-        "files": len(os.listdir(f"/proc/{node.process.pid}/fd")),
+        **await counts(node),
         "memberships": sorted(channels),
     }
 
