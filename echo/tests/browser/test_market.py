@@ -132,6 +132,21 @@ async def test_a_cut_is_filled_and_shows_it(
     await expect_trades(page, TRADES + 31)
 
 
+async def test_a_log_that_was_replaced_is_read_again(
+    page: Page, site: LiveSite, symbol: str, trade: Run
+) -> None:
+    await trade()
+    await visit(page, symbol)
+    await expect_trades(page, TRADES)
+    await asyncio.to_thread(site.manage, "renewlog")
+    await trade(5)
+    recovery = page.locator("#recovery")
+    await expect(recovery).to_have_text(
+        "The log has been replaced: it has been read again."
+    )
+    await expect_trades(page, TRADES + 5)
+
+
 async def test_another_symbol_and_another_interval_are_shown(
     page: Page, symbol: str, trade: Run
 ) -> None:

@@ -147,7 +147,7 @@ function handleTrade(data) {
   if (trades.length > 10 * TRADES_SHOWN) trades.splice(0, trades.length - TRADES_SHOWN);
   $("#simulated").hidden = !trade.simulated;
   chart.setNote(trade.simulated ? text("simulated") : "");
-  source.handleTrade();
+  source.handleTrade(data);
   schedule();
 }
 
@@ -161,8 +161,11 @@ function handleState(detail) {
   if (state === "open") settleLater();
 }
 
+/** Read again what the log has: it may be more than what comes after the gap. */
 function handleReset({ reason }) {
-  $("#problem").textContent = text(`reset_${reason}`);
+  read();
+  $("#recovery").textContent = text(`reset_${reason}`);
+  $("#recovery").dataset.kind = "bad";
 }
 
 function handleRecovered({ seconds, recovered, lost, times }) {

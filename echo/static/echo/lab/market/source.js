@@ -10,8 +10,8 @@ const RECENT_MS = 5000;
 
 export class Source {
   until = null; // when the market for visitors ends, in ms of the server's clock
-  tradedAt = -Infinity; // when the last live trade came, by performance.now()
-  startedAt = -Infinity; // when a market was last announced, by performance.now()
+  tradedAt = -Infinity; // when the last trade was published, by the server's clock
+  startedAt = -Infinity; // when a market was last announced, by the server's clock
 
   /**
    * `start` is what the page's template has: the server's time, and the market's end.
@@ -70,30 +70,30 @@ export class Source {
 
   setEnd(until) {
     this.until = until && Date.parse(until);
-    this.startedAt = performance.now();
+    this.startedAt = this.now;
     this.show();
   }
 
-  /** Record that a trade has come just now. */
-  handleTrade() {
-    this.tradedAt = performance.now();
+  /** Record when a trade was published. */
+  handleTrade({ sentAt }) {
+    this.tradedAt = Math.max(this.tradedAt, Date.parse(sentAt));
   }
 
-  get msLeft() {
-    return this.until - Date.now() - this.serverAhead;
+  /** The server's time in ms. */
+  get now() {
+    return Date.now() + this.serverAhead;
   }
 
   get state() {
-    const now = performance.now();
-    const silentFor = now - Math.max(this.tradedAt, this.startedAt);
-    if (this.msLeft > 0 && silentFor < SILENT_MS) return "visitors";
-    return now - this.tradedAt < RECENT_MS ? "trading" : "none";
+    const silentFor = this.now - Math.max(this.tradedAt, this.startedAt);
+    if (this.until > this.now && silentFor < SILENT_MS) return "visitors";
+    return this.now - this.tradedAt < RECENT_MS ? "trading" : "none";
   }
 
   show() {
     const { state } = this;
     if (this.form) this.form.querySelector("button").disabled = state !== "none";
-    const seconds = Math.max(0, Math.round(this.msLeft / 1000));
+    const seconds = Math.max(0, Math.round((this.until - this.now) / 1000));
     const left = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
     const status = this.section.querySelector(".source-status");
     status.textContent = this.text(`source_${state}`, {
