@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -42,14 +42,20 @@ def test_two_nodes_that_are_asked_at_once_start_one_market(
         answers = list(pool.map(ask, nodes * 4))
     assert sorted(answer["started"] for answer in answers) == [False] * 7 + [True]
     assert len({answer["until"] for answer in answers}) == 1
-    owner = nodes[[answer["started"] for answer in answers].index(True) % 2]
-    other = nodes[owner is nodes[0]]
-    reader = WebSocket(other, "market.ECHO")
-    assert take_data(reader, 2)[0]["simulated"]
-    reader.close()
-    # A restart ends the market, and gives the lease back.
-    assert owner.stop() in (0, -signal.SIGTERM)
-    assert ask(other)["started"]
+
+
+def test_a_restart_ends_the_market_and_makes_room_for_another(
+    start: Start, server: str, sqlite_url: str, ask: Ask
+) -> None:
+    first = start(server, sqlite_url, MARKET_FOR_VISITORS="on")
+    second = start("uvicorn", sqlite_url, MARKET_FOR_VISITORS="on")
+    assert ask(first)["started"]
+    with closing(WebSocket(second, "market.ECHO")) as reader:
+        assert take_data(reader, 2)[0]["simulated"]
+    with closing(WebSocket(second, "market")) as reader:
+        assert first.stop() in (0, -signal.SIGTERM)
+        assert take_data(reader, 1) == [{"until": None}]
+    assert ask(second)["started"]
 
 
 def test_a_node_that_dies_makes_room_for_another(
