@@ -132,7 +132,8 @@ function row(frame, field, text) {
   section.setAttribute("aria-label", text("section", { section: field.section }));
   const value = element("div", "value", ...valueCell(frame, field, text));
   const meaning = element("div", "", meaningOf(frame, field, text), " ", section);
-  const made = element("tr", "", name, element("td", "", value, meaning));
+  const both = element("div", "both", value, meaning);
+  const made = element("tr", "", name, element("td", "", both));
   made.dataset.field = field.field;
   made.dataset.start = field.start;
   made.dataset.end = field.end;
