@@ -57,8 +57,9 @@ FRAGMENTS = (b"One message, ", "in three 片".encode(), b" fragments.")
 
 Message = dict[str, Any]
 
-# The channels of the viewers in this process: a layer in memory reaches no other's.
-viewers: set[str] = set()
+# The mailboxes that are open in this process: a layer in memory reaches no others, and keeps
+# what is sent to one that has gone.
+mailboxes: set[str] = set()
 
 
 class Refusal(Exception):
@@ -125,12 +126,14 @@ class Mailbox:
             raise Refusal(
                 503, "the channel layer is down: try again a little later"
             ) from error
+        mailboxes.add(self.name)
         self.listening = asyncio.create_task(self.listen(), name="tap mailbox")
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         assert self.listening is not None
-        # A task that has not begun would never give up the channel.
+        mailboxes.discard(self.name)
+        # The task gives up the channel once it has begun, and has taken what is there.
         await asyncio.sleep(0)
         self.listening.cancel()
         await asyncio.gather(self.listening, return_exceptions=True)
@@ -143,9 +146,16 @@ class Mailbox:
                 self.messages.put_nowait(message)
 
 
+def can_reach(channel: str) -> bool:
+    """Return False if the mailbox is not in this process, and the layer reaches no other."""
+    return channel in mailboxes or reaches_others(get_channel_layer())
+
+
 async def post(channel: str, message: Message) -> bool:
     """Send a message to a mailbox; return False if the layer has not taken it in time."""
     layer = get_channel_layer()
+    if not can_reach(channel):
+        return False
     try:
         async with asyncio.timeout(SEND_SECONDS):
             while True:
@@ -202,10 +212,9 @@ class Viewer:
 
     async def run(self) -> None:
         """Give the page its key, and pass batches and commands on until either end goes."""
-        name = self.mailbox.name
-        viewers.add(name)
         await self.send({"type": "websocket.accept"})
-        await self.tell(type="key", key=make_key(name), seconds=MAX_SECONDS)
+        key = make_key(self.mailbox.name)
+        await self.tell(type="key", key=key, seconds=MAX_SECONDS)
         forwarding = asyncio.create_task(self.forward(), name="tap viewer")
         commands = asyncio.create_task(self.pass_commands(), name="tap commands")
         try:
@@ -213,7 +222,6 @@ class Viewer:
             life = KEY_SECONDS + MAX_SECONDS + CLOSE_SECONDS + SEND_SECONDS
             await first_of(forwarding, commands, seconds=life)
         finally:
-            viewers.discard(name)
             await cancel(forwarding, commands)
             if self.tapped is not None:
                 await post(self.tapped, {"type": "stop"})
@@ -284,7 +292,7 @@ def mailbox_of(query_string: bytes) -> str:
             403,
             "expected a key that a viewer got, and not long ago: open a viewer first",
         ) from None
-    if mailbox not in viewers and not reaches_others(get_channel_layer()):
+    if not can_reach(mailbox):
         raise Refusal(
             503,
             "the key's viewer is not in this process, and there is no Redis to reach it: "

@@ -117,3 +117,14 @@ def test_the_page_lists_each_mistake_with_its_section() -> None:
     match = TABLE.search(CONFORMANCE.read_text())
     assert match
     assert match[1] == mistake_table(), f"write this:\n{mistake_table()}"
+
+
+def test_the_page_offers_each_example() -> None:
+    page = (ROOT / "templates" / "echo" / "protocol_frames_examples.html").read_text()
+    assert re.findall(r'<option value="([^"]+)"', page) == [*EXAMPLES]
+
+
+def test_the_page_has_a_text_for_each_rule() -> None:
+    page = (ROOT / "templates" / "echo" / "protocol_frames_texts.html").read_text()
+    names = re.findall(r'data-text="error_(\w+)"', page)
+    assert [name.replace("_", "-") for name in names] == [*RULES]
