@@ -34,26 +34,28 @@ def visitor_of(site: LiveSite, **options: Any) -> Iterator[Visitor]:
         assert "Traceback" not in site.log, site.log
 
 
-def assert_opens(visitor: Visitor, host: str) -> None:
+def assert_connects(visitor: Visitor, host: str) -> None:
     response = visitor.post("/protocol/handshake", request=HANDSHAKE.format(host=host))
     assert response.status_code == 200, response.text
     answer = response.json()
     assert answer["status"] == 101, answer
     assert ACCEPT in answer["head"]
+    response = visitor.post("/protocol/updates", count=1)
+    assert response.status_code == 200, response.text
 
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_it_connects_over_plain_tcp(server: str, tmp_path: Path) -> None:
     site = LiveSite(server, tmp_path)
     with visitor_of(site) as visitor:
-        assert_opens(visitor, f"127.0.0.1:{site.port}")
+        assert_connects(visitor, f"127.0.0.1:{site.port}")
 
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_it_connects_where_the_server_ends_tls(server: str, tmp_path: Path) -> None:
     site = SecureSite(server, tmp_path)
     with visitor_of(site) as visitor:
-        assert_opens(visitor, f"127.0.0.1:{site.port}")
+        assert_connects(visitor, f"127.0.0.1:{site.port}")
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -61,7 +63,7 @@ def test_it_connects_on_a_unix_socket(server: str, tmp_path: Path) -> None:
     site = UnixSite(server, tmp_path)
     transport = httpx.HTTPTransport(uds=str(site.path))
     with visitor_of(site, transport=transport) as visitor:
-        assert_opens(visitor, "127.0.0.1")
+        assert_connects(visitor, "127.0.0.1")
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -71,14 +73,14 @@ def test_it_connects_below_a_root_path_behind_a_proxy(
     site = PlacedSite(server, tmp_path)
     headers = {"X-Forwarded-For": "192.0.2.7"}
     with visitor_of(site, headers=headers) as visitor:
-        assert_opens(visitor, f"127.0.0.1:{site.port}")
+        assert_connects(visitor, f"127.0.0.1:{site.port}")
 
 
 def test_it_connects_in_each_of_several_workers(tmp_path: Path) -> None:
     site = LiveSite("uvicorn", tmp_path, ("--workers", "2"))
     with visitor_of(site, headers={"Connection": "close"}) as visitor:
         for _ in range(4):
-            assert_opens(visitor, f"127.0.0.1:{site.port}")
+            assert_connects(visitor, f"127.0.0.1:{site.port}")
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -88,7 +90,7 @@ def test_it_connects_with_every_loop_and_parser_of_uvicorn(
 ) -> None:
     site = LiveSite("uvicorn", tmp_path, ("--loop", loop, "--http", http))
     with visitor_of(site) as visitor:
-        assert_opens(visitor, f"127.0.0.1:{site.port}")
+        assert_connects(visitor, f"127.0.0.1:{site.port}")
 
 
 async def test_a_server_that_cannot_connect_to_itself_is_refused_with_the_remedy() -> (

@@ -1,22 +1,27 @@
 """Visitors' experiments on the page Protocol leave nothing behind: no memory, task or socket."""
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 import httpx
+from websockets.asyncio.client import connect
 
 from echo.lab.handshake_rules import EXAMPLES
+from echo.protocol import TAP_PATH
 from echo.tests.live import PATIENCE_SECONDS, LiveSite
 from echo.tests.servers.test_backpressure import memory
 from echo.tests.survival.conftest import Size, Start
 from echo.tests.survival.counted import COUNTED, SPARE_FILES, counts
 
+TAPPING = 5  # after so many experiments a visitor taps a connection
 AT_ONCE = 4  # fewer than may run at once
 MAX_GROWTH_BYTES = 12 * 1024 * 1024
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+PING_AND_CLOSE = "89 80 00 00 00 00 88 82 00 00 00 00 03 e8"
 # Held back for longer than a visitor stays.
 HANGING = "GET /echo?hang=10s HTTP/1.1"
 
@@ -26,6 +31,7 @@ def experiment(number: int, host: str) -> tuple[str, dict[str, Any]]:
     example = EXAMPLES[number % len(EXAMPLES)].request
     request = example.format(host=host, origin=f"http://{host}", key=KEY)
     experiments: list[tuple[str, dict[str, Any]]] = [
+        ("frames/send", {"hex": PING_AND_CLOSE}),
         ("handshake", {"request": request}),
         ("streams", {"count": 20, "size": 200}),
         ("updates", {"count": 5}),
@@ -61,7 +67,26 @@ async def visit(node: LiveSite, numbers: range) -> set[int]:
         page = (await client.get("/protocol/")).text
         token = re.search('name="csrfmiddlewaretoken" value="([^"]+)"', page)
         assert token, page
-        return {await run(client, token[1], number) for number in numbers}
+        statuses = set()
+        for number in numbers:
+            statuses.add(await run(client, token[1], number))
+            if number % TAPPING == 0:
+                await tap(node, is_polite=number % (2 * TAPPING) == 0)
+        return statuses
+
+
+async def tap(node: LiveSite, *, is_polite: bool) -> None:
+    """Tap a connection of one's own; close both sockets, or cut them."""
+    async with connect(f"{node.ws_url}/protocol/tap", proxy=None) as viewer:
+        key = json.loads(await viewer.recv())["key"]
+        address = f"{node.ws_url}{TAP_PATH}?tap={key}"
+        async with connect(address, proxy=None) as tapped:
+            await tapped.send("hello")
+            assert await tapped.recv() == "hello"
+            assert await viewer.recv()
+            if not is_polite:
+                tapped.transport.abort()
+                viewer.transport.abort()
 
 
 async def visits(node: LiveSite, times: int) -> set[int]:
