@@ -153,6 +153,18 @@ async def receive(page: Page) -> None:
     await unfold(page)
 
 
+async def compare(page: Page) -> None:
+    """Break a handshake, and compare WebSocket with TCP and with HTTP."""
+    await page.select_option("[name=handshake]", "short-key")
+    for experiment in ("handshake", "streams", "updates"):
+        await page.locator(f"#{experiment} button[type=submit]").click()
+    await page.wait_for_selector("#handshake-verdict[data-outcome=refused]")
+    await page.wait_for_selector("#streams[data-state=done]")
+    await page.wait_for_selector("#updates[data-state=done]")
+    await page.focus("#handshake-answer button")
+    await unfold(page)
+
+
 async def log_in_wrongly(page: Page) -> None:
     await page.fill("#id_username", "nobody")
     await page.fill("#id_password", "wrong")
@@ -269,6 +281,7 @@ VISITOR = [
     Visit("/", in_chinese),
     Visit("/live/"),
     Visit("/live/", receive),
+    Visit("/protocol/?updates_count=3", compare),
     Visit("/nowhere"),
     Visit("/fail/400"),
     Visit("/fail/403"),
