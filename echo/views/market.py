@@ -11,7 +11,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from echo.feed import threads
 from echo.lab.bounds import LabError
 from echo.lab.market import symbols, visitors
 from echo.lab.market.trade import TOPIC
@@ -19,15 +18,14 @@ from echo.views.experiment import experiment
 
 
 @require_safe
-async def page(request: HttpRequest) -> HttpResponse:
+def page(request: HttpRequest) -> HttpResponse:
     """Render the page, with the symbols that have traded and the market that runs."""
-    known = await threads.upkeep.run(symbols.list_symbols)
-    state = await visitors.read_state()
+    state = visitors.read_state()
     return render(
         request,
         "echo/market.html",
         {
-            "symbols": known,
+            "symbols": symbols.list_symbols(),
             "may_start": settings.MARKET_FOR_VISITORS,
             "bounds": visitors,
             "start": {"now": timezone.now(), "topic": TOPIC, **state},

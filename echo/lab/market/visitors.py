@@ -118,9 +118,9 @@ async def start(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"started": started, "symbols": DEFAULT_SYMBOLS, **state(end)}
 
 
-async def read_state() -> dict[str, Any]:
+def read_state() -> dict[str, Any]:
     """Return until when a market for visitors runs, as pages know it."""
-    return state(await threads.upkeep.run(read_end))
+    return state(read_end())
 
 
 def state(end: datetime | None) -> dict[str, Any]:

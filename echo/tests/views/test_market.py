@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.test import AsyncClient, Client
 
 from echo.lab.market import visitors
@@ -46,6 +47,20 @@ async def test_settings_that_cannot_be_are_refused(client: Client, body: str) ->
     assert status == 400
     assert "expected" in answer["detail"]
     assert not visitors.tasks
+
+
+async def test_without_a_database_the_refusal_says_so(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(chosen: object) -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(visitors, "start", fail)
+    status, answer = await post("/market/start", "{}")
+    assert status == 503
+    assert (
+        answer["detail"] == "the database cannot be reached: try again a little later"
+    )
 
 
 def test_a_server_that_cannot_keep_a_market_running_says_so(client: Client) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -73,6 +74,9 @@ async def markets(transactional_db: None) -> AsyncIterator[set[asyncio.Task[None
     assert not visitors.tasks
 
 
+read_state = sync_to_async(visitors.read_state)
+
+
 async def count_trades() -> int:
     return await Event.objects.filter(topic__startswith="market.").acount()
 
@@ -91,7 +95,7 @@ async def notices() -> list[str]:
 async def test_a_market_trades_and_is_announced(markets: set[Any]) -> None:
     started = await visitors.start({"rate": 20})
     assert started["started"]
-    assert await visitors.read_state() == {"until": started["until"]}
+    assert await read_state() == {"until": started["until"]}
     await wait_for_trades(3)
     assert await notices() == [f'{{"until":"{started["until"]}"}}']
 
@@ -121,7 +125,7 @@ async def test_a_market_whose_lease_is_another_s_ends(
     async with asyncio.timeout(60):
         await task
     assert await MarketLease.objects.filter(holder="another").aexists()
-    assert await visitors.read_state() != {"until": None}
+    assert await read_state() != {"until": None}
 
 
 async def test_a_market_ends_by_itself(
@@ -132,7 +136,7 @@ async def test_a_market_ends_by_itself(
     (task,) = markets
     async with asyncio.timeout(60):
         await task
-    assert await visitors.read_state() == {"until": None}
+    assert await read_state() == {"until": None}
     assert (await notices())[-1] == '{"until":null}'
 
 
@@ -155,7 +159,7 @@ async def test_a_setting_out_of_range_is_refused(
 
 
 async def test_the_symbols_that_have_traded_are_offered(markets: set[Any]) -> None:
-    offer = visitors.threads.upkeep.wrap(list_symbols)
+    offer = sync_to_async(list_symbols)
     assert await offer() == ["ECHO", "FEED"]
     for topic in ["market.B", "market.A", "market", "market.A.b", "MARKET.c", "news"]:
         await visitors.apublish(topic, {})
