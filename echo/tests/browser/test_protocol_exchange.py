@@ -42,6 +42,7 @@ async def test_a_ready_made_mistake_is_sent_and_its_rule_named(page: Page) -> No
         "Refused: 426 Upgrade Required"
     )
     section = page.locator("#handshake-reason a").first
+    await expect(section).to_have_text("RFC 6455 section 4.2.2")
     await expect(section).to_have_attribute(
         "href", "https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2"
     )

@@ -107,6 +107,16 @@ def test_the_page_has_every_text_that_a_module_asks_for(
     assert missing == set()
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "path", ["/", "/live/", "/transports/", "/market/", "/protocol/"]
+)
+def test_no_two_texts_of_a_page_have_the_same_name(client: Client, path: str) -> None:
+    """One section's text would be shown in the other."""
+    names = re.findall(r'data-text="(\w+)"', client.get(path).content.decode())
+    assert len(names) == len(set(names)), [n for n in names if names.count(n) > 1]
+
+
 @pytest.mark.parametrize("code", [code for code in CloseCode if code < 3000])
 def test_every_close_code_of_the_echo_is_explained(
     console: str, code: CloseCode

@@ -6,7 +6,7 @@ export function sectionLinks(sections, text) {
     const [rfc, number] = section.split(" ");
     const link = document.createElement("a");
     link.href = `https://www.rfc-editor.org/rfc/rfc${rfc}#section-${number}`;
-    link.textContent = text("section", { rfc, number });
+    link.textContent = text("rfc_section", { rfc, number });
     return [" ", link];
   });
 }
