@@ -93,6 +93,7 @@ async def head(request: HttpRequest) -> HttpResponse:
         {
             "head_bytes": size,
             "user_agent": request.headers.get("User-Agent", ""),
+            "sec_ch_ua": request.headers.get("Sec-CH-UA", ""),
             "accept_language": request.headers.get("Accept-Language", ""),
         }
     )

@@ -1,11 +1,10 @@
 """The heads of a browser's requests: the header fields that Chromium sends, and no others.
 
-Taken from headless Chromium 156 on Linux, whose requests a proxy recorded; a test compares
-them with those of the machine's own. They are most of what a poll costs, so a race from the
-shell would be far too cheap without them.
+Those of headless Chromium 156 on Linux, as a proxy has recorded them; the page prints the
+options that make them those of the visitor's own. They are most of what a poll costs, so a
+race from the shell would be far too cheap without them.
 """
 
-import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -15,12 +14,9 @@ USER_AGENT = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "HeadlessChrome/156.0.8078.79 Safari/537.36"
 )
-# The brands behind the product in a user agent, without and with a head.
-BRANDS = {
-    "HeadlessChrome": '"Not:A-Brand";v="8", "Chromium";v="{0}", "HeadlessChrome";v="{0}"',
-    "Chrome": '"Not:A-Brand";v="8", "Chromium";v="{0}", "Google Chrome";v="{0}"',
-}
-PRODUCT = re.compile(r"(HeadlessChrome|Chrome)/(\d+)")
+BRANDS = '"Not:A-Brand";v="8", "Chromium";v="156", "HeadlessChrome";v="156"'
+# The platforms of the client hints, by a word of the user agent.
+PLATFORMS = {"Windows": "Windows", "Android": "Android", "Macintosh": "macOS"}
 
 Fields = list[tuple[str, str]]
 
@@ -76,6 +72,9 @@ class Browser:
     site: Site
     referer: str  # the page's address
     user_agent: str = USER_AGENT
+    brands: str = (
+        BRANDS  # the value of sec-ch-ua; empty: a browser without client hints
+    )
     accept_language: str = ""  # not sent if empty, as by a headless Chromium
     is_bare: bool = False  # only what a request cannot do without
     cookie: str = ""  # of the page
@@ -134,12 +133,12 @@ class Browser:
             ("Sec-Fetch-Mode", "cors"),
             ("Sec-Fetch-Dest", "empty"),
         ]
-        if product := PRODUCT.search(self.user_agent):
-            brands = BRANDS[product[1]].format(product[2])
+        if self.brands:
+            names = [PLATFORMS[word] for word in PLATFORMS if word in self.user_agent]
             fields += [
-                ("sec-ch-ua-platform", '"Linux"'),
-                ("sec-ch-ua", brands),
-                ("sec-ch-ua-mobile", "?0"),
+                ("sec-ch-ua-platform", f'"{(names or ["Linux"])[0]}"'),
+                ("sec-ch-ua", self.brands),
+                ("sec-ch-ua-mobile", "?1" if "Mobile" in self.user_agent else "?0"),
             ]
         return fields
 

@@ -28,6 +28,8 @@ CUT_SECONDS = 3.0
 OPEN_SECONDS = 15.0
 # What comes later than this after the last event was published is lost.
 GRACE_SECONDS = 10.0
+# A race lasts so much longer than its events take to be published, and is given up then.
+MARGIN_SECONDS = 2 * OPEN_SECONDS + CUT_SECONDS + GRACE_SECONDS + 15.0
 # An event that is due is at the server after so long, whatever the load of the machine.
 SLACK_SECONDS = 0.5
 SLOW_POLL_SECONDS = 1.5  # from one short poll to the next on the slow network
@@ -65,9 +67,10 @@ async def run(browser: Browser, settings: dict[str, Any]) -> Result:
     try:
         stream = await Stream.open(browser.site, Tally())
         door = Door(browser, stream)
-        await door.visit()
-        race = await door.post("/transports/races", settings)
-        offset, uncertainty = await door.measure_clock()
+        async with asyncio.timeout(OPEN_SECONDS):
+            await door.visit()
+            race = await door.post("/transports/races", settings)
+            offset, uncertainty = await door.measure_clock()
         base = "/transports/slow/feed/" if race["scenario"] == "slow" else "/feed/"
         short_poll = ShortPoll(browser, base, race["topic"])
         others = [
@@ -75,7 +78,8 @@ async def run(browser: Browser, settings: dict[str, Any]) -> Result:
             for kind in (LongPoll, Sse, WebSocket, Stock)
         ]
         lanes = [short_poll, *others]
-        await watch(lanes, hold(door, race, short_poll, others))
+        async with asyncio.timeout(race["seconds"] + MARGIN_SECONDS):
+            await watch(lanes, hold(door, race, short_poll, others))
     except TimeoutError:
         raise RaceError(
             ExitCode.TIMEOUT,
@@ -232,7 +236,7 @@ class Door:
                 f"{response.status}: is it this site?",
             )
         self.csrf_token = token[1]
-        self.browser.cookie = response.fields.get("set-cookie", "").split(";")[0]
+        self.browser.cookie = "; ".join(response.cookies)
 
     async def post(self, path: str, settings: dict[str, Any]) -> Any:
         """Return the JSON that answers a POST of JSON. Raises RaceError for a refusal."""

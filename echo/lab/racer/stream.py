@@ -23,6 +23,7 @@ class Response:
 
     status: int
     fields: dict[str, str] = field(default_factory=dict)  # names in lower case
+    cookies: list[str] = field(default_factory=list)  # that it sets, ``name=value``
 
 
 class Stream:
@@ -87,6 +88,8 @@ class Stream:
         for line in filter(None, lines):
             name, _, value = line.partition(":")
             response.fields[name.lower()] = value.strip()
+            if name.lower() == "set-cookie":
+                response.cookies.append(value.strip().split(";")[0])
         return response
 
     async def chunk(self) -> bytes:

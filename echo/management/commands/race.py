@@ -15,6 +15,8 @@ from echo.lab.racer import heads
 from echo.lab.racer.errors import RaceError
 from echo.lab.racer.run import Figures, Result, run
 
+# As a shell reports a command that Ctrl-C has ended.
+INTERRUPTED = 130
 COLUMNS = (
     "lane",
     "events",
@@ -82,6 +84,11 @@ class Command(BaseCommand):
             help="send the heads of this browser (default: %(default)s)",
         )
         add(
+            "--sec-ch-ua",
+            default=heads.BRANDS,
+            help="send its client hints with these brands; empty: none (default: %(default)s)",
+        )
+        add(
             "--accept-language",
             default="",
             help="send this header with them (default: none)",
@@ -95,10 +102,15 @@ class Command(BaseCommand):
                 site,
                 referer=page_address(site, settings),
                 user_agent=options["user_agent"],
+                brands=options["sec_ch_ua"],
                 accept_language=options["accept_language"],
                 is_bare=options["bare"],
             )
             result = asyncio.run(run(browser, settings))
+        except KeyboardInterrupt:
+            raise CommandError(
+                "interrupted: the site has stopped the race", returncode=INTERRUPTED
+            ) from None
         except RaceError as error:
             raise CommandError(str(error), returncode=error.exit_code) from None
         if options["json"]:

@@ -1,6 +1,7 @@
 """The race, as a visitor runs it; and what it counts, compared with the wire."""
 
 import json
+import shlex
 import sys
 from asyncio.subprocess import PIPE, create_subprocess_exec
 
@@ -128,8 +129,8 @@ async def test_page_and_command_count_what_is_on_the_wire(
 ) -> None:
     """Page, command, and a proxy that both go through agree within 1 % on each lane."""
     async with CountingProxy(site.port) as proxy:
-        seen = await page_race(browser, proxy)
-        printed = await command_race(proxy)
+        seen, command = await page_race(browser, proxy)
+        printed = await command_race(command)
         of_page, of_command = (
             counts
             for counts in proxy.counts.values()
@@ -143,23 +144,26 @@ async def test_page_and_command_count_what_is_on_the_wire(
             assert counted[0] == pytest.approx(counted[1], rel=0.01), (lane, name)
 
 
-async def page_race(browser: Browser, proxy: CountingProxy) -> dict[str, Count]:
+async def page_race(
+    browser: Browser, proxy: CountingProxy
+) -> tuple[dict[str, Count], list[str]]:
+    """Return the figures on the page, and its command for the same race."""
     context = await browser.new_context(base_url=proxy.url)
     query = "&".join(f"{name}={value}" for name, value in SETTINGS.items())
-    figures = await race(await context.new_page(), f"/transports/?{query}")
+    page = await context.new_page()
+    figures = await race(page, f"/transports/?{query}")
+    command = shlex.split(await page.locator("#command").inner_text())
     await context.close()
-    return {
+    counts = {
         lane: Count(int(one["requests"]), int(one["sent"]), int(one["received"]))
         for lane, one in figures.items()
     }
+    return counts, command
 
 
-async def command_race(proxy: CountingProxy) -> dict[str, Count]:
-    options = [
-        word for name, value in SETTINGS.items() for word in (f"--{name}", str(value))
-    ]
-    command = [sys.executable, "manage.py", "race", "--json", "--url", proxy.url]
-    process = await create_subprocess_exec(*command, *options, stdout=PIPE, cwd=ROOT)
+async def command_race(command: list[str]) -> dict[str, Count]:
+    words = [sys.executable, *command, "--json"]
+    process = await create_subprocess_exec(*words, stdout=PIPE, cwd=ROOT)
     output, _ = await process.communicate()
     return {
         lane: Count(one["requests"], one["bytes_sent"], one["bytes_received"])

@@ -61,10 +61,10 @@ test("the command names what is not the default", () => {
 
 test("the command has the browser's own words, quoted for a shell", () => {
   const settings = { ...DEFAULTS, scenario: "steady" };
-  const browser = { user_agent: "It's me", accept_language: "en" };
+  const browser = { user_agent: "It's me", sec_ch_ua: "", accept_language: "en" };
   const command = shellCommand("http://here", settings, DEFAULTS, browser);
   assert.equal(
     command,
-    `manage.py race --url http://here --user-agent 'It'\\''s me' --accept-language 'en'`,
+    `manage.py race --url http://here --user-agent 'It'\\''s me' --sec-ch-ua '' --accept-language 'en'`,
   );
 });

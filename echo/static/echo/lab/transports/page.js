@@ -10,7 +10,8 @@ import { Plot } from "./plot.js";
 import { Race } from "./race.js";
 import { shellCommand } from "./shell.js";
 
-// The pauses before and after the events, for the width of the plots.
+// What the plots show before the first event, and after the last was due.
+const LEAD_MS = 100;
 const MARGIN_MS = 1500;
 const CUT_MS = 3000;
 const SPARSE_RATE = 0.1;
@@ -173,12 +174,24 @@ function showFigures(lane, due) {
   }
   const article = $(`article[data-lane=${lane.name}]`);
   article.dataset.lost = String(Boolean(lost));
-  article.querySelector(".missing").textContent =
-    !race.isOver && missingNow > 0 ? text("behind", { count: missingNow }) : "";
+  article.querySelector(".note").textContent = note(lane, figures, missingNow);
+}
+
+/** Return what is to be said of a lane: while it races, and after it. */
+function note({ name }, { perEvent }, missingNow) {
+  if (!race.isOver) return missingNow ? text("behind", { count: missingNow }) : "";
+  const notes = [];
+  if (race.cutTimes) notes.push(text(name === "stock" ? "not_resumed" : "resumed"));
+  if (perEvent !== null) {
+    const each = number.format(Math.round(perEvent));
+    notes.push(text("share", { each, size: number.format(race.settings.size) }));
+  }
+  return notes.join(" ");
 }
 
 function showPlot({ name, arrivals }) {
-  const { beganAt: from, cutTimes: cut, isOver, settings } = race;
+  const { cutTimes: cut, isOver, settings } = race;
+  const from = race.beganAt - LEAD_MS;
   const length = settings.seconds * 1000 + (cut ? CUT_MS : 0) + MARGIN_MS;
   const latest = Math.max(from, ...[...arrivals.values()].map((one) => one.arrived));
   const lost = isOver
@@ -211,7 +224,10 @@ function clearResult() {
   for (const cell of document.querySelectorAll("[data-figure]")) cell.textContent = "–";
   for (const article of document.querySelectorAll("article[data-lane]")) {
     article.dataset.lost = "false";
+    article.querySelector(".note").textContent = "";
   }
+  const empty = { from: 0, to: 1, arrivals: new Map(), lost: [], cut: null };
+  for (const plot of plots.values()) plot.draw(empty);
 }
 
 /** Show who has lost what. */
