@@ -26,8 +26,8 @@ FIGURES = """() => Object.fromEntries(
     ),
   ]),
 )"""
-# Events that come one by one on every lane but the short poll, whatever the machine's load.
-SETTINGS = {"events": 8, "rate": 4, "size": 200}
+# Events that come one by one, to a long poll too, unless the machine halts for a second.
+SETTINGS = {"events": 4, "rate": 1, "size": 200}
 
 Figures = dict[str, dict[str, float]]
 
