@@ -57,10 +57,10 @@ class CountingProxy:
         self.counts: dict[str, dict[str, Count]] = defaultdict(
             lambda: defaultdict(Count)
         )
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()  # one for each connection
 
     async def __aenter__(self) -> Self:
-        self.server = await asyncio.start_server(self.carry, "127.0.0.1", 0)
+        self.server = await asyncio.start_server(self.accept, "127.0.0.1", 0)
         self.port = self.server.sockets[0].getsockname()[1]
         return self
 
@@ -74,12 +74,20 @@ class CountingProxy:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def accept(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Carry a connection in a task of its own.
+
+        asyncio logs an error for a task that it has made itself and that is cancelled.
+        """
+        task = asyncio.create_task(self.carry(reader, writer), name="proxy")
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
     async def carry(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.add(task)
         site_reader, site_writer = await asyncio.open_connection(
             "127.0.0.1", self.site_port
         )
@@ -92,7 +100,6 @@ class CountingProxy:
         finally:
             writer.close()
             site_writer.close()
-            self.tasks.discard(task)
 
     async def requests(self, client: Reader, site: Reader) -> None:
         """Pass requests and their responses on, one after another."""
