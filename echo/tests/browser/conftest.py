@@ -34,7 +34,13 @@ CHROMIUM_ARGUMENTS = [
     "--disable-background-networking",
 ]
 # Where tests provoke a refusal.
-PROVOKED = ("/echo", "/protocol/handshake", "/protocol/streams", "/protocol/updates")
+PROVOKED = (
+    "/echo",
+    "/protocol/frames/read",
+    "/protocol/handshake",
+    "/protocol/streams",
+    "/protocol/updates",
+)
 PATIENCE_MS = PATIENCE_SECONDS * 1000
 
 # Five seconds otherwise.

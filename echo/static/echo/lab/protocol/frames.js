@@ -112,6 +112,7 @@ class FramesPage {
 
   /** Add the frame in the form behind the others. */
   async append() {
+    await this.replace(); // what has just been typed
     const built = await this.ask("build", this.settings());
     if (!built) return;
     const end = this.digits().length / 2;
