@@ -111,8 +111,8 @@ RULES = (
         426,
         ("6455 4.2.1", "9110 15.5.22"),
         _(
-            "Without Upgrade: websocket this is a plain HTTP request. 426 says: come back "
-            "with an upgrade."
+            "Without Upgrade: websocket this is a plain HTTP request. 426 asks for the "
+            "upgrade."
         ),
     ),
     Rule(
@@ -120,7 +120,7 @@ RULES = (
         lambda request: request.method == "GET",
         405,
         ("6455 4.2.1",),
-        _("The method must be GET: 405 says that this one is not allowed here."),
+        _("The method must be GET. 405 means that this one is not allowed here."),
     ),
     Rule(
         "http-1.1",

@@ -1,9 +1,9 @@
 """Connects the server to itself, and to nothing else: raw bytes for the experiments.
 
 No address is needed, from a visitor or from the settings: both ends of a TCP connection are
-made here, and the far end is handed to the running server, which serves it like any other.
-So it works behind a proxy, on a Unix socket and where the server ends TLS itself (inside
-which these bytes would lie), and it is always this process that answers.
+made here, and one is given to the running server, which serves it like any other client's.
+So it works behind a proxy, on a Unix socket, and where the server itself ends TLS, which
+this connection is without. It is always this process that answers.
 """
 
 import asyncio

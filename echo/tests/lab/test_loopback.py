@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from django.test import Client
 
 from echo.lab import loopback
 from echo.lab.bounds import LabError, Slots
@@ -190,3 +191,13 @@ def test_both_ends_are_closed_when_the_visitor_goes(
         for visitor in visitors:
             visitor.close()
         wait_until(lambda: open_files(site) <= before, "the connections to be closed")
+
+
+def test_a_server_without_asgi_says_that_it_cannot(client: Client) -> None:
+    settings = {"request": HANDSHAKE.format(host="testserver")}
+    for path in ("handshake", "streams", "updates"):
+        response = client.post(
+            f"/protocol/{path}", settings, content_type="application/json"
+        )
+        assert response.status_code == 503
+        assert "start the site with uvicorn" in response.json()["detail"]
