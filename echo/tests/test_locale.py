@@ -70,7 +70,7 @@ def texts_of_python(source: str) -> Iterator[str]:
                 one.value for one in call.args if isinstance(one, ast.Constant)
             ]
             if place := CALLS.get(name):
-                yield arguments[place - 1]
+                yield str(arguments[place - 1])
 
 
 def texts_of_template(source: str) -> Iterator[str]:
