@@ -1,12 +1,15 @@
 """``manage.py market``: publishes trades, invented ones or somebody's own."""
 
 import secrets
+import signal
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -86,8 +89,9 @@ class Command(BaseCommand):
         published = 0
         try:
             for batch in batches:
-                self.publish(batch)
-                published += len(batch)
+                with ctrl_c_afterwards():
+                    self.publish(batch)
+                    published += len(batch)
                 self.show_progress(published)
         except KeyboardInterrupt:  # the usual end
             self.stderr.write("")
@@ -112,6 +116,24 @@ class Command(BaseCommand):
                 f"cannot write to the log: {error}. Is DATABASE_URL that of the site, "
                 "and has `manage.py migrate` been run?"
             ) from None
+
+
+@contextmanager
+def ctrl_c_afterwards() -> Iterator[None]:
+    """Hold Ctrl-C back during the block: what has been published is counted."""
+    is_pressed = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal is_pressed
+        is_pressed = True
+
+    handler = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if is_pressed:
+        raise KeyboardInterrupt
 
 
 # --- where trades come from ------------------------------------------------------------
