@@ -13,8 +13,8 @@ from echo.protocol import quoted
 MAX_REQUEST_BYTES = 8 * 1024
 RUNNING = Slots(10)
 # How long the server may take, and how long the whole experiment.
-QUIET_SECONDS = 3.0
-MAX_SECONDS = 10.0
+QUIET_SECONDS = 5.0
+MAX_SECONDS = 15.0
 # Where a request may go: what a proxy keeps from visitors must not be reached past it.
 TARGETS = ("/echo", "/feed/ws", "/nowhere")
 
