@@ -165,6 +165,20 @@ async def compare(page: Page) -> None:
     await unfold(page)
 
 
+async def tap_and_send_frames(page: Page) -> None:
+    """Look at the frames of a tapped connection, and send a mistake among others."""
+    await page.click("#tap [data-action=open]")
+    await page.click("#tap[data-state=open] [type=submit]")
+    await page.select_option("#frames [data-part=example]", "not-masked")
+    await expect(page.locator("#frames .frame-notes")).to_contain_text("1002")
+    await page.click("#frames [data-part=bytes] [type=submit]")
+    await page.wait_for_selector("#frames [data-part=answers] .frame-view")
+    await expect(page.locator("#tap .tap-frame")).to_have_count(2)
+    await unfold(page)
+    await page.wait_for_selector("#tap .frame-view")
+    await page.focus("#tap .frame-view a")
+
+
 async def log_in_wrongly(page: Page) -> None:
     await page.fill("#id_username", "nobody")
     await page.fill("#id_password", "wrong")
@@ -282,6 +296,7 @@ VISITOR = [
     Visit("/live/"),
     Visit("/live/", receive),
     Visit("/protocol/?updates_count=3", compare),
+    Visit("/protocol/", tap_and_send_frames),
     Visit("/nowhere"),
     Visit("/fail/400"),
     Visit("/fail/403"),
