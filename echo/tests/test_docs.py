@@ -15,6 +15,7 @@ import pytest
 
 from echo import durations, http, knobs, protocol
 from echo.feed import subscription
+from echo.lab import frames, tap
 from echo.servers import core
 from echo.tests.live import COMMANDS, ROOT, LiveSite, wait_until
 from echo.views import anything
@@ -177,3 +178,15 @@ def test_the_limits_in_the_security_policy_are_the_site_s() -> None:
     size = f"{protocol.MAX_PUBLISHED_AT_ONCE} events of {protocol.MAX_DATA_BYTES >> 10}"
     assert f"{size} KiB" in limit("one publish")
     assert f"within {http.BODY_SECONDS:g} s" in limit("one publish")
+
+
+def test_the_limits_of_taps_and_frames_are_the_site_s() -> None:
+    bound = f"{tap.MAX_BYTES >> 10} KiB and {tap.MAX_FRAMES:,} frames"
+    times = (
+        f"{tap.MAX_SECONDS:g} s; its key is good for one tap, for {tap.KEY_SECONDS} s"
+    )
+    assert limit("one tapped") == f"{bound} both ways, {times}"
+    sockets = f"{tap.MAX_SOCKETS} and {tap.MAX_SOCKETS_PER_ADDRESS}, then 429"
+    assert limit("tapped connections") == sockets
+    given = f"{frames.MAX_FRAMES} frames, {frames.MAX_BYTES >> 10} KiB"
+    assert limit("frames that") == given

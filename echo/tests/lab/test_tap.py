@@ -14,7 +14,7 @@ from django.core import signing
 from echo.lab import tap
 from echo.lab.frames import CLOSE, CONT, PING, PONG, TEXT
 from echo.protocol import TAP_EXTENSION, WRITE_EXTENSION
-from echo.tests.live import COMMANDS, LiveSite, SecureSite
+from echo.tests.live import COMMANDS, ROOT, LiveSite, SecureSite
 from echo.tests.servers.frames import (
     Connection,
     Frame,
@@ -474,3 +474,25 @@ async def test_a_full_channel_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
     numbers = [(await layer.receive(name))["n"] for _ in range(layer.capacity + 5)]
     assert sorted(numbers) == list(range(layer.capacity + 5))
     assert all(await posting)
+
+
+# --- what the page and the code say ----------------------------------------------------
+
+
+def test_the_page_names_the_bounds() -> None:
+    texts = (ROOT / "templates" / "echo" / "protocol_tap_texts.html").read_text()
+    assert f"it captures {tap.MAX_BYTES >> 10} KiB at most" in texts
+    assert f"it captures {tap.MAX_FRAMES:,} frames at most" in texts
+    assert "it lasts five minutes at most" in texts
+    assert tap.MAX_SECONDS == 5 * 60
+
+
+def test_beside_the_feed_two_experiments_use_the_channel_layer() -> None:
+    """The tap, and the race's stock consumer."""
+    users = {
+        str(path.relative_to(ROOT / "echo"))
+        for path in (ROOT / "echo").rglob("*.py")
+        if "tests" not in path.parts and "channels.layers" in path.read_text()
+    }
+    feed = {"feed/doorbell.py", "feed/cluster/channel.py"}
+    assert users == feed | {"lab/tap.py", "lab/race.py"}
