@@ -16,7 +16,12 @@ function candlesOf(interval, ...trades) {
 }
 
 test("a candle has the first, highest, lowest and last price, and the sum of sizes", () => {
-  const trades = [trade(10.1, 5, 2), trade(10.5, 7), trade(10.9, 4, 3), trade(10.99, 6)];
+  const trades = [
+    trade(10.1, 5, 2),
+    trade(10.5, 7),
+    trade(10.9, 4, 3),
+    trade(10.99, 6),
+  ];
   assert.deepEqual(candlesOf(1, ...trades).list, [
     { time: 10, open: 5, high: 7, low: 4, close: 6, volume: 7 },
   ]);
@@ -24,7 +29,8 @@ test("a candle has the first, highest, lowest and last price, and the sum of siz
 
 test("an interval begins at a multiple of its length", () => {
   const trades = [trade(59.999, 1), trade(60, 2), trade(119, 3), trade(120, 4)];
-  const times = (interval) => candlesOf(interval, ...trades).list.map(({ time }) => time);
+  const times = (interval) =>
+    candlesOf(interval, ...trades).list.map(({ time }) => time);
   assert.deepEqual(times(60), [0, 60, 120]);
   assert.deepEqual(times(5), [55, 60, 115, 120]);
 });
