@@ -29,10 +29,13 @@ help: ## list the targets
 run: .venv/packages ## start the site (HOST=127.0.0.1 PORT=8000)
 	@$(PY) manage.py migrate --verbosity 0
 	@$(PY) manage.py firstadmin
-	@echo "console    http://$(HOST):$(PORT)/"
-	@echo "live feed  http://$(HOST):$(PORT)/live/"
-	@echo "WebSocket  ws://$(HOST):$(PORT)/echo"
-	@echo "admin      http://$(HOST):$(PORT)/admin/"
+	@echo "console     http://$(HOST):$(PORT)/"
+	@echo "live feed   http://$(HOST):$(PORT)/live/"
+	@echo "transports  http://$(HOST):$(PORT)/transports/"
+	@echo "market      http://$(HOST):$(PORT)/market/"
+	@echo "protocol    http://$(HOST):$(PORT)/protocol/"
+	@echo "WebSocket   ws://$(HOST):$(PORT)/echo"
+	@echo "admin       http://$(HOST):$(PORT)/admin/"
 	@exec $(PY) manage.py runserver $(HOST):$(PORT)
 
 test: .venv/dev-packages chromium node-packages ## run all the tests (STRICT=1 skips none, ARGS="-k echo")
