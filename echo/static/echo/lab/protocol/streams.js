@@ -18,7 +18,8 @@ export function connectStreams(section, text) {
     drawBar(section, "stream", underWebSocket, text);
     drawBar(section, "messages", received, text);
     fillTable(section.querySelector("tbody"), overTcp, received, messages, text);
-    section.querySelector(".verdict").textContent = text("streams_verdict", {
+    const verdict = websocket.intact ? "streams_verdict" : "streams_changed";
+    section.querySelector(".verdict").textContent = text(verdict, {
       messages: messages.length,
       ...countReads(overTcp),
       received: websocket.messages.length,
