@@ -91,14 +91,14 @@ async def test_a_frame_and_its_bytes_show_each_other(page: Page) -> None:
     await expect(digits).to_have_value(re.compile("^c1 85"))
     await expect(frames.get_by_text("Frame 1 breaks a rule")).to_be_visible()
     await digits.fill(f"89 80 00 00 00 00 {HELLO}")
-    await expect(frames.get_by_text("2 frames, all whole")).to_be_visible()
+    await expect(frames.get_by_text("Frames: 2, all whole")).to_be_visible()
     await expect(frames.locator("[name=opcode]")).to_have_value("9")
     await frames.get_by_role("button", name="Edit: Frame 2").click()
     await expect(frames.locator("[name=payload]")).to_have_value("Hello")
     await frames.locator("[name=payload]").fill("Bye")
     await expect(digits).to_have_value(re.compile("^89 80 00 00 00 00 81 83 37 fa"))
     await press(frames, "Add as a further frame")
-    await expect(frames.get_by_text("3 frames, all whole")).to_be_visible()
+    await expect(frames.get_by_text("Frames: 3, all whole")).to_be_visible()
 
 
 async def test_a_mistake_has_the_server_s_true_answer(page: Page) -> None:
@@ -116,10 +116,10 @@ async def test_bytes_are_in_the_address(page: Page) -> None:
     await page.goto("/protocol/")
     frames = frames_of(page)
     await frames.get_by_label("Bytes in hexadecimal digits").fill("81 85 37")
-    await expect(frames.get_by_text("waits for 8 more bytes")).to_be_visible()
+    await expect(frames.get_by_text("waits for 8 B")).to_be_visible()
     assert parse_qs(urlsplit(page.url).query)["hex"] == ["81 85 37"]
     await page.reload()
-    await expect(frames.get_by_text("waits for 8 more bytes")).to_be_visible()
+    await expect(frames.get_by_text("waits for 8 B")).to_be_visible()
 
 
 async def test_bytes_that_are_none_are_refused_with_a_reason(page: Page) -> None:
