@@ -28,6 +28,7 @@ FIGURES = """() => Object.fromEntries(
 )"""
 # Events that come one by one, to a long poll too, unless the machine halts for a second.
 SETTINGS = {"events": 4, "rate": 1, "size": 200}
+ATTEMPTS = 5
 
 Figures = dict[str, dict[str, float]]
 
@@ -127,7 +128,24 @@ async def test_a_refusal_is_shown_with_its_reason(
 async def test_page_and_command_count_what_is_on_the_wire(
     browser: Browser, site: LiveSite
 ) -> None:
-    """Page, command, and a proxy that both go through agree within 1 % on each lane."""
+    """Page, command, and a proxy that both go through agree within 1 % on each lane.
+
+    A machine that halts for a second makes one race poll once more than the other: such a
+    pair is not of the same length, and another one is run.
+    """
+    for _ in range(ATTEMPTS):
+        seen, printed = await count_both(browser, site)
+        if requests_of(seen) == requests_of(printed):
+            break
+    assert requests_of(seen) == requests_of(printed)
+    for lane in LANES:
+        assert_close(seen[lane], printed[lane], lane)
+
+
+async def count_both(
+    browser: Browser, site: LiveSite
+) -> tuple[dict[str, Count], dict[str, Count]]:
+    """Run the same race on the page and from the shell; check both with the wire."""
     async with CountingProxy(site.port) as proxy:
         seen, command = await page_race(browser, proxy)
         printed = await command_race(command)
@@ -137,11 +155,19 @@ async def test_page_and_command_count_what_is_on_the_wire(
             if set(counts) == set(LANES)  # not what the page measures before its race
         )
     for lane in LANES:
-        for name in ("requests", "sent", "received"):
-            on_wire = [getattr(count[lane], name) for count in (of_page, of_command)]
-            counted = [getattr(count[lane], name) for count in (seen, printed)]
-            assert counted == pytest.approx(on_wire, rel=0.01), (lane, name)
-            assert counted[0] == pytest.approx(counted[1], rel=0.01), (lane, name)
+        assert_close(seen[lane], of_page[lane], lane)
+        assert_close(printed[lane], of_command[lane], lane)
+    return seen, printed
+
+
+def requests_of(counts: dict[str, Count]) -> dict[str, int]:
+    return {lane: count.requests for lane, count in counts.items()}
+
+
+def assert_close(counted: Count, expected: Count, lane: str) -> None:
+    assert counted.requests == expected.requests, lane
+    assert counted.sent == pytest.approx(expected.sent, rel=0.01), lane
+    assert counted.received == pytest.approx(expected.received, rel=0.01), lane
 
 
 async def page_race(
