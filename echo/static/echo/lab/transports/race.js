@@ -6,7 +6,7 @@
  */
 
 import { post } from "../post.js";
-import { measureClock } from "./clock.js";
+import { measureClock, now } from "./clock.js";
 import { LANES, makeLane } from "./lanes.js";
 import { responseHeadBytes, switchingHeadBytes } from "./sizes.js";
 
@@ -171,7 +171,7 @@ export class Race extends EventTarget {
     // Half a second off the short poll's own rhythm.
     const cutAt = Math.floor(seconds / 2) * 1000 + 500;
     await this.pause(began + cutAt - performance.now());
-    const from = this.beganAt + cutAt;
+    const from = now() + this.clock.offset;
     this.cutTimes = [from, from + CUT_MS];
     this.enter("cut");
     for (const lane of this.lanes) lane.cut();
