@@ -25,7 +25,7 @@ from echo.protocol import quoted
 SENDING = Slots(10)
 # How long the whole experiment may take, and how long the server may send nothing.
 MAX_SECONDS = 10.0
-QUIET_SECONDS = 2.0
+QUIET_SECONDS = 3.0
 # How long to look for more than the answer that was expected.
 AFTER_SECONDS = 0.1
 

@@ -38,8 +38,8 @@ SHOWN_BYTES = 256
 KEY_SECONDS = 300
 KEY_SALT = "echo.lab.tap"
 # How long a viewer may take to answer, and the channel layer to take a message.
-ANSWER_SECONDS = 2.0
-SEND_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
+SEND_SECONDS = 5.0
 # How long to wait while a channel is full.
 FULL_SECONDS = 0.02
 # What is captured within this time goes in one message, and at most so many records.
@@ -48,7 +48,7 @@ MAX_BATCH_RECORDS = 50
 # Messages that wait in a mailbox; those beyond are lost, and announced.
 MAX_WAITING = 200
 # How long the other side of a close may take.
-CLOSE_SECONDS = 2.0
+CLOSE_SECONDS = 5.0
 # The code of a disconnect event without a close frame (RFC 6455 section 7.4.1).
 ABNORMAL_CLOSURE = 1006
 MAX_COMMAND_BYTES = 1024
