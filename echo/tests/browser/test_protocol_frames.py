@@ -1,7 +1,6 @@
 """A visitor taps a connection of their own, and builds, reads and sends frames."""
 
 import re
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.async_api import Locator, Page, expect
@@ -36,6 +35,7 @@ async def test_each_frame_of_a_connection_appears_with_its_bits(page: Page) -> N
     await expect(tap.get_by_text("GET /protocol/ws?tap=")).to_be_visible()
     await expect(tap.get_by_text("HTTP/1.1 101 Switching Protocols")).to_be_visible()
     await tap.get_by_role("textbox", name="Message").fill("小王子")
+    await expect(page).to_have_url(re.compile("[?&]tap_message=%E5%B0%8F"))
     await press(tap, "Send text")
     rows = tap.get_by_role("list", name="Frames").get_by_role("group")
     await expect(rows).to_have_count(2)
@@ -117,7 +117,7 @@ async def test_bytes_are_in_the_address(page: Page) -> None:
     frames = frames_of(page)
     await frames.get_by_label("Bytes in hexadecimal digits").fill("81 85 37")
     await expect(frames.get_by_text("waits for 8 B")).to_be_visible()
-    assert parse_qs(urlsplit(page.url).query)["hex"] == ["81 85 37"]
+    await expect(page).to_have_url(re.compile("[?&]hex=81[+]85[+]37$"))
     await page.reload()
     await expect(frames.get_by_text("waits for 8 B")).to_be_visible()
 

@@ -1,5 +1,6 @@
 /** The experiment "Your own connection, tapped": an echo, and a viewer with each of its frames. */
 
+import { loadSettings, saveSettings } from "../settings.js";
 import { element, kindOf, previewOf, renderFrame } from "./frameview.js";
 
 /** Several processes without Redis: the echo has to reach the one that has the viewer. */
@@ -28,7 +29,10 @@ class TapPage {
       const action = target.closest("[data-action]")?.dataset.action;
       if (action) this.act(action);
     });
-    this.section.querySelector("form").addEventListener("submit", (event) => {
+    const form = this.section.querySelector("form");
+    loadSettings(form);
+    form.addEventListener("input", () => saveSettings(form));
+    form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.echo.send(this.message());
     });
