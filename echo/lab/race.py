@@ -230,10 +230,10 @@ async def publish_evenly(race: Race) -> None:
     due_at = began = time.monotonic()
     for index in range(race.events):
         await asyncio.sleep(due_at - time.monotonic())
+        # From its start, or the time of each commit would be added to the race.
+        late_at = time.monotonic() + interval * LATE_PAUSE
         await publish(race, [event_data(index, race.size)])
-        due_at = max(
-            began + (index + 1) * interval, time.monotonic() + interval * LATE_PAUSE
-        )
+        due_at = max(began + (index + 1) * interval, late_at)
 
 
 async def publish_burst(race: Race) -> None:
