@@ -399,11 +399,18 @@ class FrameReader:
         # the frame's first error, or None for a valid close frame.
         self.end: dict[str, Any] | None = None
 
-    def feed(self, data: bytes) -> list[dict[str, Any]]:
-        """Take bytes; return a description of each frame that is whole now."""
+    def feed(
+        self, data: bytes, at_most: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Take bytes; return a description of each frame that is whole now.
+
+        ``at_most`` is for bytes of a stranger: a description takes longer than a frame of
+        two bytes to send. The frames beyond it stay in the buffer.
+        """
         self.buffer += data
-        frames, start = [], 0
-        while (frame := self.frame_at(start)) is not None:
+        frames: list[dict[str, Any]] = []
+        start = 0
+        while len(frames) != at_most and (frame := self.frame_at(start)) is not None:
             frames.append(self.take(frame, self.position + start))
             start += len(frame.data)
         del self.buffer[:start]
@@ -467,13 +474,12 @@ def decode(
     Raises LabError for more than MAX_FRAMES.
     """
     reader = FrameReader(sender, max_message_bytes)
-    frames = reader.feed(data)
+    frames = reader.feed(data, MAX_FRAMES)
     if rest := reader.rest():
         frames.append(rest)
     if len(frames) > MAX_FRAMES:
         raise LabError(
-            _("expected at most %(limit)s frames, got %(got)s")
-            % {"limit": MAX_FRAMES, "got": len(frames)},
+            _("expected at most %(limit)s frames, got more") % {"limit": MAX_FRAMES},
             413,
         )
     return {

@@ -369,7 +369,7 @@ class Recorder:
             head = data.decode("latin-1")
             self.records.append({"type": "head", **common, "head": head})
         else:
-            for frame in self.readers[sender].feed(data):
+            for frame in self.readers[sender].feed(data, MAX_FRAMES - self.frames):
                 self.frames += 1
                 self.records.append({"type": "frame", **common, "frame": frame})
         if self.records:

@@ -345,3 +345,14 @@ def test_too_many_frames_are_refused() -> None:
     data = encode(spec(PING)) * (MAX_FRAMES + 1)
     with pytest.raises(LabError):
         decode(data, "client")
+
+
+def test_frames_beyond_the_bound_are_not_described() -> None:
+    """Thousands fit into a request, and describing them would take a second."""
+    reader = FrameReader("client")
+    ping = encode(spec(PING))
+    assert len(reader.feed(ping * 5, at_most=2)) == 2
+    assert len(reader.feed(b"", at_most=0)) == 0
+    assert [frame["start"] for frame in reader.feed(b"")] == [
+        len(ping) * number for number in (2, 3, 4)
+    ]
