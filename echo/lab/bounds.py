@@ -1,7 +1,9 @@
 """The bounds of experiments: how many run at once, and which settings are accepted."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -20,13 +22,16 @@ class LabError(Exception):
 class Slots:
     """Counts the experiments of one kind that run in this process."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, per_address: int | None = None) -> None:
         self.limit = limit  # how many may run at once
+        # How many of one client address: fewer, so that one visitor leaves some for others.
+        self.per_address = limit if per_address is None else per_address
         self.running = 0  # how many do
+        self.by_address: Counter[str] = Counter()  # of these, by client address
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Count an experiment while the block lasts. Raises LabError 429 at the limit."""
+    def slot(self, address: str = "") -> Iterator[None]:
+        """Count an experiment while the block lasts. Raises LabError 429 at a limit."""
         if self.running >= self.limit:
             raise LabError(
                 _(
@@ -36,11 +41,38 @@ class Slots:
                 % {"limit": self.limit},
                 429,
             )
+        if self.by_address[address] >= self.per_address and not is_loopback(address):
+            raise LabError(
+                _(
+                    "expected at most %(limit)s of these experiments at once from one "
+                    "address: wait for yours to end"
+                )
+                % {"limit": self.per_address},
+                429,
+            )
         self.running += 1
+        self.by_address[address] += 1
         try:
             yield
         finally:
             self.running -= 1
+            self.by_address[address] -= 1
+            if not self.by_address[address]:
+                del self.by_address[address]
+
+
+def is_loopback(address: str) -> bool:
+    """Return True for this machine, and for a proxy on it that hides its clients' addresses."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:  # a Unix socket has no address
+        return True
+
+
+def address_of(scope: Any) -> str:
+    """Return the client's address, or "" on a Unix socket."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def whole_number(

@@ -7,7 +7,7 @@ from django.conf import settings as site
 from django.utils.translation import gettext as _
 
 from echo.lab import loopback
-from echo.lab.bounds import LabError, Slots, one_of
+from echo.lab.bounds import LabError, Slots, address_of, one_of
 from echo.lab.examples import EXAMPLES, bytes_of
 from echo.lab.frames import (
     CLOSE,
@@ -22,7 +22,7 @@ from echo.lab.frames import (
 )
 from echo.protocol import quoted
 
-SENDING = Slots(10)
+SENDING = Slots(10, per_address=3)
 # How long the whole experiment may take, and how long the server may send nothing.
 MAX_SECONDS = 10.0
 QUIET_SECONDS = 3.0
@@ -62,7 +62,7 @@ async def send_frames(scope: Any, settings: Mapping[str, Any]) -> dict[str, Any]
     data = hex_bytes(settings, "hex", MAX_BYTES)
     sent = decode(data, "client", site.ECHO_MAX_MESSAGE_BYTES)
     awaited = None if sent["end"] else len(list(filter(is_answered, sent["frames"])))
-    with SENDING.slot():
+    with SENDING.slot(address_of(scope)):
         async with loopback.connect(scope, MAX_SECONDS) as connection:
             response = await loopback.open_websocket(connection)
             await connection.send(data)

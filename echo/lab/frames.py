@@ -399,9 +399,7 @@ class FrameReader:
         # the frame's first error, or None for a valid close frame.
         self.end: dict[str, Any] | None = None
 
-    def feed(
-        self, data: bytes, at_most: int | None = None
-    ) -> list[dict[str, Any]]:
+    def feed(self, data: bytes, at_most: int | None = None) -> list[dict[str, Any]]:
         """Take bytes; return a description of each frame that is whole now.
 
         ``at_most`` is for bytes of a stranger: a description takes longer than a frame of

@@ -6,12 +6,12 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from echo.lab import loopback
-from echo.lab.bounds import LabError, Slots
+from echo.lab.bounds import LabError, Slots, address_of
 from echo.lab.handshake_rules import REQUEST_LINE, broken_rule
 from echo.protocol import quoted
 
 MAX_REQUEST_BYTES = 8 * 1024
-RUNNING = Slots(10)
+RUNNING = Slots(10, per_address=3)
 # How long the server may take, and how long the whole experiment.
 QUIET_SECONDS = 5.0
 MAX_SECONDS = 15.0
@@ -23,7 +23,7 @@ async def send_request(scope: Any, settings: Mapping[str, Any]) -> dict[str, Any
     """Send the setting ``request`` to this server, and return the true answer."""
     lines = read_lines(settings.get("request"))
     request = encode(lines)
-    with RUNNING.slot():
+    with RUNNING.slot(address_of(scope)):
         async with loopback.connect(scope, MAX_SECONDS) as connection:
             await connection.send(request)
             response = await connection.receive_response(QUIET_SECONDS)

@@ -24,7 +24,7 @@ class SlowSend:
         self.send = send  # the server's
         # Messages, and when each has arrived.
         self.under_way: asyncio.Queue[tuple[float, Any]] = asyncio.Queue()
-        self.bytes_under_way = 0  # of these messages, and of the one that is delivered now
+        self.bytes_under_way = 0  # with those of the message that is delivered now
         self.has_room = asyncio.Event()  # set while more may be under way
         self.has_room.set()
         self.has_ended = False  # nothing more is delivered

@@ -12,11 +12,11 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.utils.translation import gettext as _
 
 from echo.handshake import refuse
-from echo.lab.bounds import LabError, Slots
-from echo.lab.race import MAX_RACES, RACE_ID
+from echo.lab.bounds import LabError, Slots, address_of
+from echo.lab.race import MAX_RACES, MAX_RACES_PER_ADDRESS, RACE_ID
 
 # With several nodes, the lanes of other nodes' races may all be opened at this one.
-slots = Slots(20 * MAX_RACES)
+slots = Slots(20 * MAX_RACES, per_address=5 * MAX_RACES_PER_ADDRESS)
 # Longer than a race.
 LIFETIME_SECONDS = 90.0
 
@@ -46,7 +46,7 @@ async def stock(scope: Any, receive: Any, send: Any) -> None:
     if not RACE_ID.fullmatch(given[0]):
         return await refuse(send, 400, _("race: expected the id of a race"))
     try:
-        with slots.slot():
+        with slots.slot(address_of(scope)):
             route = {"url_route": {"args": (), "kwargs": {"race": given[0]}}}
             await application(scope | route, limited(receive, send), send)
     except LabError as error:

@@ -16,7 +16,7 @@ from websockets.frames import Frame, Opcode
 
 from echo.client.frames import FrameParser
 from echo.lab import loopback
-from echo.lab.bounds import LabError, Slots, one_of, whole_number
+from echo.lab.bounds import LabError, Slots, address_of, one_of, whole_number
 
 MAX_MESSAGES = 50
 MAX_MESSAGE_BYTES = 2048
@@ -25,7 +25,7 @@ MAX_BUFFER_BYTES = 65536
 MAX_READS = 1000
 # Longer than all pauses of both connections.
 MAX_SECONDS = 20.0
-RUNNING = Slots(10)
+RUNNING = Slots(10, per_address=3)
 # The frame's head and masking key at these sizes (RFC 6455 section 5.2).
 MAX_HEADER_BYTES = 8
 # The share of the chosen size that each message of mixed sizes has, in turn.
@@ -74,7 +74,7 @@ class Burst:
 async def compare(scope: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Send the burst over both, and return what each read gave."""
     burst = Burst.from_settings(settings)
-    with RUNNING.slot():
+    with RUNNING.slot(address_of(scope)):
         return {
             "messages": burst.sizes,
             "tcp": await over_tcp(burst),

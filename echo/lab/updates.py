@@ -14,14 +14,14 @@ from websockets.frames import Frame, Opcode
 
 from echo.client.frames import FrameParser
 from echo.lab import loopback
-from echo.lab.bounds import LabError, Slots, whole_number
+from echo.lab.bounds import LabError, Slots, address_of, whole_number
 from echo.lab.loopback import Connection
 
 MAX_UPDATES = 100
 MAX_UPDATE_BYTES = 4096
 # Of each of the three ways.
 MAX_SECONDS = 20.0
-RUNNING = Slots(5)
+RUNNING = Slots(5, per_address=2)
 PATH = "/protocol/update"
 
 # What Chromium 140 on Linux sends with each `fetch` of a page, and with each handshake. No
@@ -84,7 +84,7 @@ async def compare(scope: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
         "websocket": over_websocket,
     }
     costs = {}
-    with RUNNING.slot():
+    with RUNNING.slot(address_of(scope)):
         for name, send in ways.items():
             began = time.perf_counter()
             cost = await send(scope, count, update)

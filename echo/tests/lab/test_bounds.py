@@ -26,6 +26,24 @@ def test_an_experiment_that_fails_gives_its_slot_back() -> None:
     assert slots.running == 0
 
 
+def test_one_address_leaves_slots_for_others() -> None:
+    slots = Slots(3, per_address=2)
+    with slots.slot("192.0.2.1"), slots.slot("192.0.2.1"):
+        with pytest.raises(LabError, match="at most 2 of these .* from one") as refused:
+            slots.slot("192.0.2.1").__enter__()
+        assert refused.value.status == 429
+        with slots.slot("192.0.2.2"):
+            assert slots.running == 3
+    assert not slots.by_address
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", ""])
+def test_a_proxy_that_hides_addresses_is_not_one_visitor(address: str) -> None:
+    slots = Slots(3, per_address=1)
+    with slots.slot(address), slots.slot(address):
+        assert slots.running == 2
+
+
 @pytest.mark.parametrize("value", [1, 7, 10])
 def test_a_setting_in_its_range_is_taken(value: int) -> None:
     assert whole_number({"count": value}, "count", 1, 10, 5) == value

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -87,16 +88,15 @@ def test_an_event_has_exactly_the_size_that_was_asked_for(
 
 
 def test_one_address_cannot_hold_all_races() -> None:
-    with lab.slot("192.0.2.1"), lab.slot("192.0.2.1"):
-        with pytest.raises(LabError, match="at most 2 races at once from one address"):
+    with lab.slots.slot("192.0.2.1"), lab.slots.slot("192.0.2.1"):
+        with pytest.raises(LabError, match="at most 2 of these .* from one address"):
             lab.refuse_if_full("192.0.2.1")
         lab.refuse_if_full("192.0.2.2")
-    assert not lab.by_address
     assert lab.slots.running == 0
 
 
 def test_five_races_run_at_once_and_the_sixth_is_refused() -> None:
-    slots = [lab.slot("127.0.0.1") for _ in range(5)]
+    slots = [lab.slots.slot("127.0.0.1") for _ in range(5)]
     for slot in slots:
         slot.__enter__()
     with pytest.raises(LabError) as refused:
@@ -119,6 +119,32 @@ def test_what_all_races_add_to_the_log_has_a_budget(
     assert refused.value.status == 429
     now += 20
     budget.spend(50)
+
+
+def test_one_address_cannot_spend_what_all_races_may_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lab, "budget", Budget(lab.LOGGED_BYTES, lab.REFILL_SECONDS))
+    monkeypatch.setattr(lab, "shares", OrderedDict())
+    largest = Race.of({"scenario": "burst", "events": 500, "size": 4096})
+    with pytest.raises(LabError, match="many races in the last hour"):
+        for _ in range(30):
+            lab.spend(largest, "192.0.2.1")
+    lab.spend(largest, "192.0.2.2")
+
+
+async def test_a_slow_log_does_not_hold_a_race_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def slow_publish(events: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(lab, "MAX_RUN_SECONDS", 0.01)
+    monkeypatch.setattr(lab.feed, "apublish_many", slow_publish)
+    with pytest.raises(LabError) as refused:
+        await lab.run(Race.of({}), "127.0.0.1")
+    assert refused.value.status == 503
+    assert lab.slots.running == 0
 
 
 # --- over sockets ----------------------------------------------------------------------
