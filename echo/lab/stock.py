@@ -5,6 +5,7 @@ lost. The feed's four lanes get the same events at the same moment.
 """
 
 import asyncio
+import logging
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -14,6 +15,8 @@ from django.utils.translation import gettext as _
 from echo.handshake import refuse
 from echo.lab.bounds import LabError, Slots, address_of
 from echo.lab.race import MAX_RACES, MAX_RACES_PER_ADDRESS, RACE_ID
+
+logger = logging.getLogger("echo.lab")
 
 # With several nodes, the lanes of other nodes' races may all be opened at this one.
 slots = Slots(20 * MAX_RACES, per_address=5 * MAX_RACES_PER_ADDRESS)
@@ -47,10 +50,31 @@ async def stock(scope: Any, receive: Any, send: Any) -> None:
         return await refuse(send, 400, _("race: expected the id of a race"))
     try:
         with slots.slot(address_of(scope)):
-            route = {"url_route": {"args": (), "kwargs": {"race": given[0]}}}
-            await application(scope | route, limited(receive, send), send)
+            await run_consumer(given[0], scope, receive, send)
     except LabError as error:
         await refuse(send, error.status, str(error))
+
+
+async def run_consumer(race: str, scope: Any, receive: Any, send: Any) -> None:
+    """Run the consumer. Raises LabError if the channel layer fails before the handshake."""
+    is_accepted = False
+
+    async def send_and_see(message: Any) -> None:
+        nonlocal is_accepted
+        is_accepted = is_accepted or message["type"] == "websocket.accept"
+        await send(message)
+
+    route = {"url_route": {"args": (), "kwargs": {"race": race}}}
+    try:
+        await application(scope | route, limited(receive, send), send_and_see)
+    except OSError:  # the client has gone
+        raise
+    except Exception as error:  # noqa: BLE001 -- whatever the layer's client raises
+        logger.warning("race: a stock lane ends, the channel layer failed: %r", error)
+        if not is_accepted:
+            raise LabError(
+                _("the channel layer is down: try again a little later"), 503
+            ) from None
 
 
 def limited(receive: Any, send: Any) -> Any:

@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from echo.tests.lab.posting import Visitor
-from echo.tests.live import COMMANDS, LiveSite
+from echo.tests.live import COMMANDS, LiveSite, free_port
 
 
 def test_one_address_cannot_hold_all_stock_lanes(tmp_path: Path) -> None:
@@ -53,4 +53,19 @@ def test_a_race_does_not_hold_up_a_shutdown(server: str, tmp_path: Path) -> None
         assert answers[0].status_code == 503
         assert "shutting down" in answers[0].json()["detail"]
         site.wait_for_end()
+        assert "Traceback" not in site.log
+
+
+@pytest.mark.parametrize("server", COMMANDS)
+def test_a_stock_lane_without_redis_is_refused(server: str, tmp_path: Path) -> None:
+    redis = {"REDIS_URL": f"redis://127.0.0.1:{free_port()}"}
+    with LiveSite(server, tmp_path, **redis) as site:
+        url = f"{site.ws_url}/transports/stock?race={'A' * 22}"
+        with (
+            pytest.raises(InvalidStatus) as refused,
+            connect(url, proxy=None),
+        ):
+            pass
+        assert refused.value.response.status_code == 503
+        assert b"channel layer is down" in refused.value.response.body
         assert "Traceback" not in site.log
