@@ -22,6 +22,7 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 # Prints the session of an operator who may do everything, and makes what the pages show.
 PREPARE = """
 from django.contrib.auth.models import Group, User
+from django.core.management import call_command
 from django.test import Client
 from echo.feed import publish
 from echo.models import Token
@@ -33,6 +34,7 @@ token.renew_secret()
 token.save()
 for topic, data in [("news", "first"), ("news", {"a": [1, 2]}), ("sport", "x" * 200)]:
     publish(topic, data, source="admin", author="operator")
+call_command("market", "--once", "100", "--symbols", "ECHO")
 client = Client(SERVER_NAME="127.0.0.1")
 client.force_login(operator)
 assert client.post("/admin/auth/group/add/", {"name": "editors"}).status_code == 302
@@ -151,6 +153,19 @@ async def receive(page: Page) -> None:
     await page.request.get("/publish-in-admin?topic=news")
     await page.click("#output .row[data-direction=received]")
     await unfold(page)
+
+
+async def race(page: Page) -> None:
+    """Have a race of three events run to its end."""
+    await page.click("#race[data-state=ready] #run")
+    await page.wait_for_selector("#race[data-state=over]")
+
+
+async def see_trades(page: Page) -> None:
+    """Wait for the trades that the log has, and point at a candle."""
+    await expect(page.locator("#received")).to_have_text("100")
+    await page.focus("#chart")
+    await page.keyboard.press("Home")
 
 
 async def compare(page: Page) -> None:
@@ -295,6 +310,10 @@ VISITOR = [
     Visit("/", in_chinese),
     Visit("/live/"),
     Visit("/live/", receive),
+    Visit("/transports/"),
+    Visit("/transports/?events=3&rate=20", race),
+    Visit("/market/"),
+    Visit("/market/?symbol=ECHO&interval=5s", see_trades),
     Visit("/protocol/?updates_count=3", compare),
     Visit("/protocol/", tap_and_send_frames),
     Visit("/nowhere"),
