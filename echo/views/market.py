@@ -13,19 +13,22 @@ from django.views.decorators.http import require_safe
 
 from echo.lab.bounds import LabError
 from echo.lab.market import symbols, visitors
-from echo.lab.market.trade import TOPIC
+from echo.lab.market.trade import DEFAULT_SYMBOLS, TOPIC
 from echo.views.experiment import experiment
 
 
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
     """Render the page, with the symbols that have traded and the market that runs."""
-    state = visitors.read_state()
+    try:
+        offered, state = symbols.list_symbols(), visitors.read_state()
+    except DatabaseError:  # the page reads both from the feed when that is back
+        offered, state = list(DEFAULT_SYMBOLS), visitors.state(None)
     return render(
         request,
         "echo/market.html",
         {
-            "symbols": symbols.list_symbols(),
+            "symbols": offered,
             "may_start": settings.MARKET_FOR_VISITORS,
             "bounds": visitors,
             "start": {"now": timezone.now(), "topic": TOPIC, **state},

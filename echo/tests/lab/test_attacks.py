@@ -7,6 +7,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from django.db import OperationalError
+from django.test import Client
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -69,3 +71,15 @@ def test_a_stock_lane_without_redis_is_refused(server: str, tmp_path: Path) -> N
         assert refused.value.response.status_code == 503
         assert b"channel layer is down" in refused.value.response.body
         assert "Traceback" not in site.log
+
+
+def test_the_market_opens_while_the_database_is_down(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OperationalError
+
+    monkeypatch.setattr("echo.views.market.symbols.list_symbols", fail)
+    response = client.get("/market/")
+    assert response.status_code == 200
+    assert b"ECHO" in response.content
