@@ -313,7 +313,7 @@ VISITOR = [
     Visit("/transports/"),
     Visit("/transports/?events=3&rate=20", race),
     Visit("/market/"),
-    Visit("/market/?symbol=ECHO&interval=5s", see_trades),
+    Visit("/market/?symbol=ECHO&interval=5", see_trades),
     Visit("/protocol/?updates_count=3", compare),
     Visit("/protocol/", tap_and_send_frames),
     Visit("/nowhere"),
