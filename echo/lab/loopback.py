@@ -150,6 +150,14 @@ def too_much(limit: int) -> LabError:
     )
 
 
+def too_slow(seconds: float) -> LabError:
+    return LabError(
+        _("expected the experiment to end within %(seconds)s s")
+        % {"seconds": f"{seconds:g}"},
+        504,
+    )
+
+
 async def connected_pair() -> tuple[socket.socket, socket.socket]:
     """Return the two ends of a new TCP connection on loopback, both non-blocking."""
     loop = asyncio.get_running_loop()
@@ -218,11 +226,7 @@ async def bounded(seconds: float) -> AsyncIterator[None]:
             async with asyncio.timeout(seconds):
                 yield
         except TimeoutError:
-            raise LabError(
-                _("expected the experiment to end within %(seconds)s s")
-                % {"seconds": f"{seconds:g}"},
-                504,
-            ) from None
+            raise too_slow(seconds) from None
         except (OSError, EOFError) as error:
             raise LabError(
                 _("the server ended the connection before the experiment: %(error)s")

@@ -56,13 +56,13 @@ MAX_RUN_SECONDS = MAX_PUBLISHING_SECONDS + 10
 MAX_RACES = 5
 MAX_RACES_PER_ADDRESS = 2
 # The log keeps events for a day: strangers must not fill its disk. So much at once, and as
-# much again in an hour, is six times all races with the most and the largest events.
+# much again in four hours; it is six times all races with the most and the largest events.
 LOGGED_BYTES = 64 * 1024 * 1024
 # Of one address: a visitor leaves some for others.
 LOGGED_BYTES_PER_ADDRESS = LOGGED_BYTES // 8
 # The addresses whose share is remembered; the one that was first goes first.
 MAX_ADDRESSES = 10_000
-REFILL_SECONDS = 60 * 60.0
+REFILL_SECONDS = 4 * 60 * 60.0
 EVENT_OVERHEAD_BYTES = 200  # what the log keeps with an event's data
 # A reservation is started within this time, or not at all.
 RESERVED_SECONDS = 60
@@ -165,8 +165,8 @@ class Budget:
         if amount > self.left:
             raise LabError(
                 _(
-                    "expected fewer or smaller events: there have been many races in the "
-                    "last hour. Try again in %(seconds)s seconds"
+                    "expected fewer or smaller events: there have been many races lately. "
+                    "Try again in %(seconds)s seconds"
                 )
                 % {"seconds": f"{(amount - self.left) * self.seconds / self.size:.0f}"},
                 429,

@@ -106,7 +106,13 @@ async def start(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises LabError for settings out of range, and DatabaseError.
     """
-    chosen = Settings.read(settings)
+    beginning = asyncio.create_task(begin(Settings.read(settings)), name="market")
+    # A visitor who goes meanwhile must not leave a lease without a market.
+    return await asyncio.shield(beginning)
+
+
+async def begin(chosen: Settings) -> dict[str, Any]:
+    """Take the lease and start a market, unless another has it: see ``start``."""
     holder = secrets.token_hex(16)
     started = await threads.upkeep.run(take_lease, holder)
     end = await threads.upkeep.run(read_end)
