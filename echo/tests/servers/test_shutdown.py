@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from echo.tests.tcp import has_read_all
 # Than the ten seconds of ?hang=10s, and than what a client has to answer a close.
 LESS_THAN_A_HANG = 9.0
 HANGING = b"GET /echo?hang=10s HTTP/1.1\r\n" + HANDSHAKE + b"\r\n"
+# How long after Ctrl-C `subprocess.run` kills its child.
+KILLED_AFTER_SECONDS = 0.25
 RELOADED = "reloaded_settings.py"
 RUNSERVER = [sys.executable, "manage.py", "runserver", "{port}"]
 
@@ -110,6 +113,23 @@ def test_ctrl_c_ends_the_reloading_server_with_1012(reloading: LiveSite) -> None
     with open_and_used(reloading) as connection:
         assert reloading.process is not None
         os.killpg(reloading.process.pid, signal.SIGINT)
+        assert_closed_for_restart(connection)
+        reloading.wait_for_end()
+    assert "Traceback" not in reloading.log, reloading.log
+
+
+def test_ctrl_c_leaves_a_slow_reloading_server_its_time(reloading: LiveSite) -> None:
+    """Stopped, the child takes longer than `subprocess.run` waits before it kills."""
+    assert reloading.process is not None
+    parent = reloading.process.pid
+    (child,) = map(
+        int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    )
+    with open_and_used(reloading) as connection:
+        os.kill(child, signal.SIGSTOP)
+        os.killpg(parent, signal.SIGINT)
+        time.sleep(4 * KILLED_AFTER_SECONDS)
+        os.kill(child, signal.SIGCONT)
         assert_closed_for_restart(connection)
         reloading.wait_for_end()
     assert "Traceback" not in reloading.log, reloading.log
