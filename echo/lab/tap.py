@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -22,6 +21,7 @@ from django.core import signing
 
 from echo.feed import reaches_others
 from echo.handshake import refuse
+from echo.lab.bounds import LabError, Slots, address_of
 from echo.lab.frames import CONT, PING, TEXT, FrameReader, FrameSpec, encode
 from echo.protocol import TAP_EXTENSION, WRITE_EXTENSION, is_sendable_close_code
 
@@ -57,52 +57,10 @@ FRAGMENTS = (b"One message, ", "in three 片".encode(), b" fragments.")
 
 Message = dict[str, Any]
 
+slots = Slots(MAX_SOCKETS, MAX_SOCKETS_PER_ADDRESS)
 # The mailboxes that are open in this process: a layer in memory reaches no others, and keeps
 # what is sent to one that has gone.
 mailboxes: set[str] = set()
-
-
-class Refusal(Exception):
-    """A handshake that is refused; says expected, got and remedy."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status  # of the response
-
-
-# --- bounds ----------------------------------------------------------------------------
-
-
-class Places:
-    """Counts the open sockets, of all addresses and of each."""
-
-    def __init__(self) -> None:
-        self.by_address: Counter[str] = Counter()  # without those that have none
-
-    @contextlib.contextmanager
-    def place(self, scope: Any) -> Iterator[None]:
-        """Count a socket while the block lasts. Raises Refusal at a limit."""
-        client = scope["client"]  # None on a Unix socket
-        address = client[0] if client else ""
-        if (
-            self.by_address.total() >= MAX_SOCKETS
-            or self.by_address[address] >= MAX_SOCKETS_PER_ADDRESS
-        ):
-            raise Refusal(
-                429,
-                f"expected at most {MAX_SOCKETS_PER_ADDRESS} tapped connections and "
-                f"viewers of one address, {MAX_SOCKETS} of all: close some first",
-            )
-        self.by_address[address] += 1
-        try:
-            yield
-        finally:
-            self.by_address[address] -= 1
-            if not self.by_address[address]:
-                del self.by_address[address]
-
-
-places = Places()
 
 
 # --- between the two sockets -----------------------------------------------------------
@@ -123,8 +81,8 @@ class Mailbox:
             async with asyncio.timeout(SEND_SECONDS):
                 self.name = await self.layer.new_channel("tap")
         except Exception as error:
-            raise Refusal(
-                503, "the channel layer is down: try again a little later"
+            raise LabError(
+                "the channel layer is down: try again a little later", 503
             ) from error
         mailboxes.add(self.name)
         self.listening = asyncio.create_task(self.listen(), name="tap mailbox")
@@ -191,11 +149,11 @@ async def view_tap(scope: Any, receive: Any, send: Any) -> None:
     """Serve a viewer: the ASGI application of ``/protocol/tap``."""
     await receive()  # websocket.connect
     try:
-        with places.place(scope):
+        with slots.slot(address_of(scope)):
             async with Mailbox() as mailbox:
                 await Viewer(mailbox, receive, send).run()
-    except Refusal as refusal:
-        await refuse(send, refusal.status, str(refusal))
+    except LabError as error:
+        await refuse(send, error.status, str(error))
 
 
 class Viewer:
@@ -281,22 +239,22 @@ def make_key(mailbox: str) -> str:
 
 
 def mailbox_of(query_string: bytes) -> str:
-    """Return the viewer's mailbox, which the key in a query string names. Raises Refusal."""
+    """Return the viewer's mailbox, which the key in a query string names. Raises LabError."""
     keys = parse_qs(query_string.decode("latin-1")).get("tap", [])
     if len(keys) != 1:
-        raise Refusal(400, "expected one parameter tap, the key that the viewer got")
+        raise LabError("expected one parameter tap, the key that the viewer got", 400)
     try:
         mailbox, _ = signing.loads(keys[0], salt=KEY_SALT, max_age=KEY_SECONDS)
     except signing.BadSignature:
-        raise Refusal(
-            403,
+        raise LabError(
             "expected a key that a viewer got, and not long ago: open a viewer first",
+            403,
         ) from None
     if not can_reach(mailbox):
-        raise Refusal(
-            503,
+        raise LabError(
             "the key's viewer is not in this process, and there is no Redis to reach it: "
             "try again, or open a new viewer",
+            503,
         )
     return str(mailbox)
 
@@ -310,29 +268,29 @@ async def tapped_echo(scope: Any, receive: Any, send: Any) -> None:
     try:
         tap = scope.get("extensions", {}).get(TAP_EXTENSION)
         if tap is None:
-            raise Refusal(
-                503, "expected a server that can tap a connection: see README"
+            raise LabError(
+                "expected a server that can tap a connection: see README", 503
             )
         viewer = mailbox_of(scope["query_string"])
-        with places.place(scope):
+        with slots.slot(address_of(scope)):
             async with Mailbox() as mailbox:
                 await be_granted(viewer, mailbox)
                 write = scope["extensions"][WRITE_EXTENSION]
                 await TappedEcho(viewer, mailbox, receive, send, write).run(tap)
-    except Refusal as refusal:
-        await refuse(send, refusal.status, str(refusal))
+    except LabError as error:
+        await refuse(send, error.status, str(error))
 
 
 async def be_granted(viewer: str, mailbox: Mailbox) -> None:
-    """Have the viewer accept this connection. Raises Refusal unless it does."""
+    """Have the viewer accept this connection. Raises LabError unless it does."""
     await post(viewer, {"type": "open", "mailbox": mailbox.name})
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             granted = (await mailbox.messages.get())["granted"]
     except TimeoutError:
-        raise Refusal(403, "the key's viewer has gone: open a new one") from None
+        raise LabError("the key's viewer has gone: open a new one", 403) from None
     if not granted:
-        raise Refusal(403, "this key has been used: open a new viewer")
+        raise LabError("this key has been used: open a new viewer", 403)
 
 
 class Recorder:

@@ -12,6 +12,7 @@ from channels.layers import channel_layers
 from django.core import signing
 
 from echo.lab import tap
+from echo.lab.bounds import LabError
 from echo.lab.frames import CLOSE, CONT, PING, PONG, TEXT
 from echo.protocol import TAP_EXTENSION, WRITE_EXTENSION
 from echo.tests.live import COMMANDS, ROOT, LiveSite, SecureSite
@@ -264,7 +265,7 @@ def test_a_key_is_not_good_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tap, "mailboxes", {"tap.inmemory!abc"})
     assert tap.mailbox_of(b"tap=" + key) == "tap.inmemory!abc"
     monkeypatch.setattr(tap, "KEY_SECONDS", -1)
-    with pytest.raises(tap.Refusal, match="not long ago"):
+    with pytest.raises(LabError, match="not long ago"):
         tap.mailbox_of(b"tap=" + key)
 
 
@@ -347,8 +348,8 @@ def test_a_viewer_ends_with_a_connection_that_is_cut(
     assert [frame[:2] for frame in viewer.frames] == [("client", 1), ("server", 1)]
 
 
-def test_one_address_has_so_many_sockets(site: LiveSite, visitor: Visitor) -> None:
-    for _ in range(tap.MAX_SOCKETS_PER_ADDRESS):
+def test_a_process_has_so_many_sockets(site: LiveSite, visitor: Visitor) -> None:
+    for _ in range(tap.MAX_SOCKETS):
         visitor.view(site)
     with pytest.raises(Refused) as refused:
         visitor.view(site)
@@ -398,7 +399,7 @@ def nothing_stays() -> Callable[[], list[Any]]:
     layer: Any = channel_layers["default"]
     return lambda: [
         *tap.mailboxes,
-        *tap.places.by_address,
+        *tap.slots.by_address,
         *layer.channels,
         *(asyncio.all_tasks() - {asyncio.current_task()}),
     ]
