@@ -1,34 +1,24 @@
 """A tapped connection reports its bytes; no other has anything of a tap."""
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from echo.tests.live import LiveSite
+from echo.tests.servers.applications import COMMANDS, serve
 from echo.tests.servers.frames import Connection, Opcode, close, encode
 
 APPLICATION = "echo.tests.servers.tapping:application"
-UVICORN = ["uvicorn", "--port", "{port}", "--lifespan", "off", APPLICATION]
-COMMANDS = {
-    "daphne": ["echo.servers", "-p", "{port}", APPLICATION],
-    "uvicorn": UVICORN,
-    "uvicorn with h11": [*UVICORN, "--http", "h11", "--loop", "asyncio"],
-}
 
 
 @pytest.fixture(params=COMMANDS, scope="module")
 def tapping_site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveSite]:
-    site = LiveSite(request.param.partition(" ")[0], tmp_path_factory.mktemp("site"))
-    arguments = [part.format(port=site.port) for part in COMMANDS[request.param]]
-    site.command = [sys.executable, "-m", *arguments]
-    with site:
+    with serve(APPLICATION, request.param, tmp_path_factory.mktemp("site")) as site:
         yield site
-    assert "Traceback" not in site.log, site.log
 
 
 def ask(connection: Connection, text: bytes) -> Any:

@@ -1,36 +1,26 @@
 """What an application may write at once: whole frames and parts of a body, in order."""
 
 import socket
-import sys
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from echo.tests.live import LiveSite, wait_until
+from echo.tests.servers.applications import COMMANDS, serve
 from echo.tests.servers.frames import Connection, Opcode, close, text
 from echo.tests.servers.writing import MOST_WRITES
 from echo.tests.tcp import bytes_unsent
 
 APPLICATION = "echo.tests.servers.writing:application"
-UVICORN = ["uvicorn", "--port", "{port}", "--lifespan", "off", APPLICATION]
-COMMANDS = {
-    "daphne": ["echo.servers", "-p", "{port}", APPLICATION],
-    "uvicorn": UVICORN,
-    "uvicorn with h11": [*UVICORN, "--http", "h11", "--loop", "asyncio"],
-}
 
 
 @pytest.fixture(params=COMMANDS, scope="module")
 def writing_site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveSite]:
-    site = LiveSite(request.param.partition(" ")[0], tmp_path_factory.mktemp("site"))
-    arguments = [part.format(port=site.port) for part in COMMANDS[request.param]]
-    site.command = [sys.executable, "-m", *arguments]
-    with site:
+    with serve(APPLICATION, request.param, tmp_path_factory.mktemp("site")) as site:
         yield site
-    assert "Traceback" not in site.log, site.log
 
 
 def test_frames_are_written_between_those_that_are_sent(writing_site: LiveSite) -> None:
