@@ -92,16 +92,6 @@ class Connection:
             raise too_much(MAX_RECEIVED_BYTES)
         return data
 
-    async def recv_exactly(self, size: int) -> bytes:
-        """Return so many bytes. Raises EOFError if the stream ends before."""
-        data = bytearray()
-        while len(data) < size:
-            received = await self.recv(min(size - len(data), RECEIVE_BYTES))
-            if not received:
-                raise EOFError(f"expected {size} bytes, got {len(data)}")
-            data += received
-        return bytes(data)
-
     async def receive(self, quiet_seconds: float) -> Received:
         """Return what arrives until the end of the stream, or until silence."""
         return await self.receive_until(lambda data: False, quiet_seconds)
